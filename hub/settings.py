@@ -1,0 +1,116 @@
+"""Every setting of the hub, read once from the environment (prefix `HUB_`) and passed on as a value."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
+
+
+class Settings(BaseSettings):
+    """Durations are seconds (or ISO 8601, `PT10S`) in the environment and `timedelta` in code."""
+
+    model_config = SettingsConfigDict(env_prefix="HUB_", extra="ignore", frozen=True)
+
+    # Where things are. Empty URLs mean the embedded defaults under `data_dir`.
+    data_dir: Path = Path("data")
+    database_url: str = ""
+    redis_url: str = ""
+    broker_url: str = ""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    public_url: str = ""
+    log_level: str = "INFO"
+    log_json: bool = False
+
+    # Encrypts secrets at rest and signs nothing else: 32 bytes, URL-safe base64. `./run` makes one per data folder.
+    secret_key: SecretStr = SecretStr("")
+
+    # Group commit: what arrives within `batch_window` is one batch of at most `batch_size` drafts.
+    batch_window: timedelta = timedelta(milliseconds=2)
+    batch_size: Annotated[int, Field(ge=1, le=5_000)] = 256
+    # Drafts waiting for a batch; past it a sender is told to come back (bounded memory under a slow database).
+    ingest_backlog: Annotated[int, Field(ge=1)] = 20_000
+    # A request waits at most this long for its commit before it is answered "unavailable, try again".
+    commit_timeout: Seconds = timedelta(seconds=10)
+
+    # Members above which a conversation is read-diffused (no reference per member).
+    fanout_limit: Annotated[int, Field(ge=2, le=5_000)] = 500
+    # References kept in Redis per user, and for how long after the last use.
+    tail_size: Annotated[int, Field(ge=16, le=128)] = 128
+    tail_ttl: Seconds = timedelta(hours=6)
+    # A missing sequence number older than this is closed by a tombstone.
+    gap_grace: Seconds = timedelta(seconds=3)
+    # Committed for this long without having been published: published again.
+    republish_after: Seconds = timedelta(seconds=2)
+    # After a Redis restart or failover, everything committed since this long before is published again.
+    republish_margin: Seconds = timedelta(seconds=30)
+    idempotency_ttl: Seconds = timedelta(hours=24)
+    # Messages older than this are removed with their references; empty (None) keeps them for ever.
+    retention: timedelta | None = None
+
+    # Sockets.
+    hello_timeout: Seconds = timedelta(seconds=5)
+    heartbeat: Seconds = timedelta(seconds=30)
+    ws_max_frame: Annotated[int, Field(ge=1_024, le=16_777_216)] = 262_144
+    body_max_bytes: Annotated[int, Field(ge=256, le=1_048_576)] = 65_536
+    # Bytes waiting in one socket: past the first the hub stops pushing bodies, past the second it says bye.
+    slow_soft_bytes: Annotated[int, Field(ge=4_096)] = 262_144
+    slow_hard_bytes: Annotated[int, Field(ge=8_192)] = 2_097_152
+    frames_per_second: Annotated[int, Field(ge=1)] = 200
+    sessions_per_platform: Annotated[int, Field(ge=1)] = 5
+    session_overflow: Annotated[str, Field(pattern="^(replace|refuse)$")] = "replace"
+    max_connections: Annotated[int, Field(ge=1)] = 50_000
+    ws_origins: tuple[str, ...] = ()
+    drain_timeout: Seconds = timedelta(seconds=5)
+
+    # Presence.
+    node_lease: Seconds = timedelta(seconds=6)
+    grace_app: timedelta = timedelta(seconds=2)
+    grace_web: timedelta = timedelta(seconds=4)
+
+    # Deliveries through Celery.
+    delivery_lease: Seconds = timedelta(seconds=120)
+    delivery_batch: Annotated[int, Field(ge=1, le=1_000)] = 100
+    visibility_timeout: Seconds = timedelta(seconds=900)
+
+    @model_validator(mode="after")
+    def _the_second_bound_is_above_the_first(self) -> Self:
+        if self.slow_hard_bytes <= self.slow_soft_bytes:
+            message = "HUB_SLOW_HARD_BYTES must be above HUB_SLOW_SOFT_BYTES"
+            raise ValueError(message)
+        if "cluster" in self.broker_url.partition("://")[0]:
+            message = (
+                "HUB_BROKER_URL: Celery's Redis transport cannot use a Redis Cluster; "
+                "give a standalone Redis, Sentinel or RabbitMQ"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy async URL: what was set, else SQLite in the data folder."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'hub.db'}"
+
+    @property
+    def redis(self) -> str:
+        """The Redis URL: what was set, else the embedded engine's private socket."""
+        return self.redis_url or f"unix://{self.embedded_socket}"
+
+    @property
+    def broker(self) -> str:
+        """Celery's broker URL: what was set, else the same Redis, in kombu's spelling."""
+        if self.broker_url:
+            return self.broker_url
+        url = self.redis
+        return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
+
+    @property
+    def embedded_socket(self) -> Path:
+        """Where the embedded engine listens."""
+        return self.data_dir.resolve() / "redis" / "hub.sock"
