@@ -1,0 +1,147 @@
+"""A delivery: one message on its way to one user through one hop of a policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from hub.core.message import AppId, ConversationId, MessageId, NotificationId, UserKey
+from hub.core.outcome import Outcome, Reason
+from hub.core.policy import Hop
+
+DeliveryId = NewType("DeliveryId", str)
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery is. It only moves forward by rank, except between ATTEMPTING and RETRY_WAIT."""
+
+    PLANNED = "planned"
+    """Its turn has not come."""
+    WAITING = "waiting"
+    """Held back until a time (quiet hours, delay, quota)."""
+    QUEUED = "queued"
+    """Due: somebody should claim it."""
+    ATTEMPTING = "attempting"
+    """Claimed under a lease; the provider may have been called."""
+    RETRY_WAIT = "retry_wait"
+    """Tried in vain, to be tried again."""
+    UNKNOWN = "unknown"
+    """A try may have succeeded; only a receipt can tell."""
+    ACCEPTED = "accepted"
+    """The provider has it."""
+    DELIVERED = "delivered"
+    """It reached the device. Final."""
+    SKIPPED = "skipped"
+    """Never tried, for a reason. Final."""
+    FAILED = "failed"
+    """Tried, and refused or exhausted. Final."""
+    CANCELED = "canceled"
+    """No longer wanted. Final."""
+
+    @property
+    def final(self) -> bool:
+        """True where nothing changes the state any more."""
+        return self in _FINAL
+
+    @property
+    def cancelable(self) -> bool:
+        """True where nothing has left the hub yet."""
+        return self in _CANCELABLE
+
+
+_FINAL = frozenset(
+    {DeliveryState.DELIVERED, DeliveryState.SKIPPED, DeliveryState.FAILED, DeliveryState.CANCELED}
+)
+_CANCELABLE = frozenset(
+    {DeliveryState.PLANNED, DeliveryState.WAITING, DeliveryState.QUEUED, DeliveryState.RETRY_WAIT}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The row as the engine sees it; `version` is the one it was read at, for compare-and-set.
+
+    `due_at` is when the sweep must look at it again, whatever the state: a try for QUEUED and RETRY_WAIT, the end
+    of the lease for ATTEMPTING, the end of the hop's patience for ACCEPTED, DELIVERED and UNKNOWN. None is never.
+    `escalated` says that the next hop has been planned, which happens once.
+    """
+
+    id: DeliveryId
+    app: AppId
+    message: MessageId
+    notification: NotificationId | None
+    conversation: ConversationId
+    seq: int
+    user: UserKey
+    user_seq: int
+    hop: int
+    channel: str
+    state: DeliveryState
+    created_at: datetime
+    version: int = 0
+    attempts: int = 0
+    due_at: datetime | None = None
+    expires_at: datetime | None = None
+    reason: Reason | None = None
+    provider_id: str | None = None
+    escalated: bool = False
+    read: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try, with the provider's own words beside ours. Written before the call, completed after it."""
+
+    delivery: DeliveryId
+    number: int
+    started_at: datetime
+    finished_at: datetime | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReceipt:
+    """The person read it (on any channel)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """Somebody or something (a recall, a read elsewhere) made it pointless."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """`due_at` has passed: the lease ended, or the hop's patience did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A worker (or the accepting node) took it, until `lease_until`."""
+
+    lease_until: datetime
+
+
+Event = Outcome | ReadReceipt | Canceled | Lapsed | Claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What `lifecycle.advance` decided: the delivery as it should be, and whether the next hop is due."""
+
+    delivery: Delivery
+    next_hop: bool = False
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HopContext:
+    """What a decision needs to know beside the delivery: its hop, and whether a repeat is harmless."""
+
+    hop: Hop
+    last: bool
+    repeatable: bool
+    hold_unknown: bool

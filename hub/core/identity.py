@@ -1,0 +1,57 @@
+"""Who is calling: an end user with a token, or a business system with a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from hub.core.message import AppId, DeviceKey, UserKey
+
+
+class Platform(StrEnum):
+    """Where a device runs. APP covers iOS, Android and desktop; MINIPROGRAM devices pull and are never online."""
+
+    APP = "app"
+    WEB = "web"
+    MINIPROGRAM = "miniprogram"
+
+
+@dataclass(frozen=True, slots=True)
+class EndUser:
+    """The holder of a valid end-user token."""
+
+    app: AppId
+    key: UserKey
+    id: str
+    expires_at: datetime
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCaller:
+    """A business system, by its API key."""
+
+    app: AppId
+    key_id: str
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of a user; `cursor` is the highest user_seq that it acknowledged."""
+
+    key: DeviceKey
+    id: str
+    platform: Platform
+    name: str
+    cursor: int
+
+
+@dataclass(frozen=True, slots=True)
+class SocketPolicy:
+    """An app's rules for sockets: sessions a user may hold per platform, and what happens to one too many."""
+
+    sessions_per_platform: int
+    replace_oldest: bool
+    compression: bool = False

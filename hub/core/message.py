@@ -1,0 +1,202 @@
+"""Values of the queue: a message (the body, once), an entry (a reference to it), a draft (not yet either)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NewType, TypeAlias
+
+from hub.core.policy import Policy
+
+AppId = NewType("AppId", str)
+UserKey = NewType("UserKey", int)
+"""The hub's own number of a user; the product's user id never leaves the rim."""
+MessageId = NewType("MessageId", str)
+ConversationId = NewType("ConversationId", str)
+NotificationId = NewType("NotificationId", str)
+DeviceKey = NewType("DeviceKey", int)
+
+SYSTEM: Final = UserKey(0)
+"""The sender of what no user sent."""
+
+
+class SeqKind(StrEnum):
+    """What a sequence counts."""
+
+    USER = "u"
+    CONVERSATION = "c"
+
+
+@dataclass(frozen=True, slots=True)
+class SeqKey:
+    """Names one sequence: a user's queue or a conversation."""
+
+    kind: SeqKind
+    id: str
+
+    @staticmethod
+    def of_user(user: UserKey) -> SeqKey:
+        """The sequence of a user's queue."""
+        return SeqKey(SeqKind.USER, str(user))
+
+    @staticmethod
+    def of_conversation(conversation: ConversationId) -> SeqKey:
+        """The sequence of a conversation's messages."""
+        return SeqKey(SeqKind.CONVERSATION, conversation)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A body stored once. `body` is encoded JSON, so that it is encoded once too.
+
+    `sender` is SYSTEM (and `sender_id` None) for what the business system itself says. A tombstone has the
+    kind `TOMBSTONE` and only closes a number that nobody used.
+    """
+
+    id: MessageId
+    app: AppId
+    conversation: ConversationId
+    seq: int
+    sender: UserKey
+    sender_id: str | None
+    kind: str
+    body: str
+    created_at: datetime
+    client_msg_id: str | None = None
+    mentions: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    notification: NotificationId | None = None
+
+
+TOMBSTONE: Final = "tombstone"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A reference in a user's queue; `message` is None for a number that was closed unused.
+
+    `inbox_seq` repeats the message's seq where the message lives in the app's inbox, so that what a user
+    has not read there is counted without touching a body.
+    """
+
+    user: UserKey
+    user_seq: int
+    message: MessageId | None
+    inbox_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToConversation:
+    """Everybody in a conversation that the sender is in."""
+
+    conversation: ConversationId
+
+
+@dataclass(frozen=True, slots=True)
+class ToUser:
+    """The direct conversation between the sender and one user; made if it is the first message."""
+
+    user: UserKey
+
+
+@dataclass(frozen=True, slots=True)
+class ToInbox:
+    """The inbox of each of these users: a notification."""
+
+    users: tuple[UserKey, ...]
+
+
+Target: TypeAlias = ToConversation | ToUser | ToInbox
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationDraft:
+    """What makes a message a notification: policy, business keys and who hears of it."""
+
+    id: NotificationId
+    type: str
+    policy: Policy
+    category: str = "default"
+    priority: str = "normal"
+    dedupe_key: str | None = None
+    collapse_key: str | None = None
+    metadata: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyClaim:
+    """An Idempotency-Key: `key` is already scoped (app, route, key), `fingerprint` hashes the request."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message that wants to be accepted. `id` is made once, so a repeated commit cannot double it."""
+
+    id: MessageId
+    app: AppId
+    sender: UserKey
+    sender_id: str | None
+    to: Target
+    kind: str
+    body: str
+    created_at: datetime
+    client_msg_id: str | None = None
+    mentions: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    notification: NotificationDraft | None = None
+    idempotency: IdempotencyClaim | None = None
+    as_member: bool = True
+    """False lets a business system speak in a conversation without being in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to a draft, given after its commit. A repeat gets the first one's, marked `duplicate`."""
+
+    message: MessageId
+    conversation: ConversationId
+    seq: int
+    at: datetime
+    notification: NotificationId | None = None
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A committed message with the references to it: what goes to tails and sockets.
+
+    `grew` means that the conversation is read-diffused: there are no entries, members pull by `seq`.
+    """
+
+    message: Message
+    entries: tuple[Entry, ...] = ()
+    grew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A contiguous stretch of a user's queue, oldest first.
+
+    `next` is the cursor to continue from; `more` tells that something committed lies beyond it. Entries
+    whose message is gone (closed numbers, retention) have None: they still count for contiguity.
+    """
+
+    entries: tuple[tuple[Entry, Message | None], ...]
+    next: int
+    more: bool
+    rebase: bool = False
+    """The cursor lies before what is kept (or beyond what exists): start from the conversation list."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Messages of one conversation in ascending seq."""
+
+    messages: tuple[Message, ...]
+    more: bool
+    gap: tuple[int, int] | None = field(default=None)
+    """The first missing stretch met, both ends included; what lies beyond it was left out."""

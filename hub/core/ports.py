@@ -1,0 +1,289 @@
+"""What the engine asks of the world. Each port is small and says its guarantees at the method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from hub.core.conversation import Conversation
+from hub.core.delivery import Attempt, Delivery, DeliveryId
+from hub.core.identity import Device, EndUser, Platform, SocketPolicy
+from hub.core.message import (
+    Accepted,
+    AppId,
+    ConversationId,
+    DeviceKey,
+    Draft,
+    Entry,
+    Message,
+    MessageId,
+    NotificationDraft,
+    NotificationId,
+    Published,
+    SeqKey,
+    UserKey,
+)
+
+Clock = Callable[[], datetime]
+"""Aware UTC."""
+NewId = Callable[[str], str]
+"""Makes a new id with the given prefix, such as `msg`; ids sort by time of making."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything that one transaction commits together."""
+
+    id: str
+    at: datetime
+    published: tuple[Published, ...]
+    drafts: tuple[Draft, ...]
+    """In the same order as `published`: where client ids, notifications and idempotency claims come from."""
+    deliveries: tuple[Delivery, ...] = ()
+    conversations: tuple[Conversation, ...] = ()
+    """Those to be made if they do not exist yet (version 0)."""
+    versions: Mapping[ConversationId, int] = field(default_factory=dict)
+    """The membership versions that the batch was built from; any other is a StaleConversation."""
+    published_batches: tuple[str, ...] = ()
+    """Earlier batches whose publishing is now known to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """An earlier acceptance of the same draft. `fingerprint` is set where an Idempotency-Key found it."""
+
+    accepted: Accepted
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRow:
+    """A notification as stored; `recipients` in the order in which they were named."""
+
+    id: NotificationId
+    app: AppId
+    message: MessageId
+    draft: NotificationDraft
+    recipients: tuple[UserKey, ...]
+    created_at: datetime
+
+
+class MessageStore(Protocol):
+    """SQL: the truth. Every method is one transaction and may raise `errors.Unavailable`."""
+
+    async def prior(self, drafts: Sequence[Draft]) -> Mapping[MessageId, Prior]:
+        """Which drafts were accepted before, by their own new id: same (app, sender, client_msg_id), same
+        dedupe_key or same Idempotency-Key."""
+        ...
+
+    async def conversations(self, ids: Collection[ConversationId]) -> Mapping[ConversationId, Conversation]:
+        """Snapshots of those that exist. Members come in full for WRITE fan-out only."""
+        ...
+
+    async def is_member(self, conversation: ConversationId, user: UserKey) -> bool:
+        """Whether this user may speak there: for READ fan-out, where snapshots carry no members."""
+        ...
+
+    async def heads(self, keys: Collection[SeqKey]) -> Mapping[SeqKey, int]:
+        """The highest committed number of each sequence, 0 for none."""
+        ...
+
+    async def commit(self, batch: Batch) -> None:
+        """All or nothing. Raises SequenceTaken when a key of the batch exists already (a number handed out
+        twice, or a draft that a rival accepted meanwhile) and StaleConversation when a version moved."""
+        ...
+
+    async def mark_published(self, batches: Collection[str]) -> None:
+        """Note that these batches have been published."""
+        ...
+
+    async def unpublished(self, *, before: datetime, limit: int) -> Sequence[tuple[str, Sequence[Published]]]:
+        """Batches committed before a time and not marked published, oldest first."""
+        ...
+
+    async def committed_since(self, since: datetime, limit: int) -> Sequence[tuple[str, Sequence[Published]]]:
+        """All batches committed since a time that are still remembered, published or not."""
+        ...
+
+    async def entries(self, user: UserKey, *, after: int, limit: int) -> Sequence[Entry]:
+        """References in a user's queue past `after`, ascending; there may be gaps."""
+        ...
+
+    async def messages(self, ids: Collection[MessageId]) -> Mapping[MessageId, Message]:
+        """Bodies by id; those gone are missing."""
+        ...
+
+    async def history(
+        self, conversation: ConversationId, *, after: int | None, before: int | None, limit: int
+    ) -> Sequence[Message]:
+        """Messages of a conversation, tombstones included, ascending: the first `limit` past `after`, or the
+        last `limit` before `before` (or of all)."""
+        ...
+
+    async def inbox_history(
+        self,
+        user: UserKey,
+        conversation: ConversationId,
+        *,
+        after: int | None,
+        before: int | None,
+        limit: int,
+    ) -> Sequence[Message]:
+        """The same for the inbox: only what this user was sent."""
+        ...
+
+    async def close_gap(self, key: SeqKey, first: int, last: int, *, new_id: NewId, now: datetime) -> None:
+        """Put tombstones under the numbers first..last that are still unused. Idempotent."""
+        ...
+
+    async def move_cursors(self, cursors: Mapping[DeviceKey, int]) -> None:
+        """Device cursors; they only move forward."""
+        ...
+
+    async def move_read(
+        self, user: UserKey, conversation: ConversationId, seq: int
+    ) -> tuple[int, int, Collection[UserKey]] | None:
+        """Move a read cursor forward, never past the conversation's last message. Returns (old, new, senders of
+        what was newly read, other than the reader), or None where nothing moved."""
+        ...
+
+
+class DeliveryStore(Protocol):
+    """Delivery rows: compare-and-set on `version`; claims under a lease."""
+
+    async def deliveries(self, ids: Collection[DeliveryId]) -> Sequence[Delivery]:
+        """Rows by id, in no order."""
+        ...
+
+    async def due(self, *, now: datetime, channels: Collection[str] | None, limit: int) -> Sequence[Delivery]:
+        """Rows whose `due_at` has passed, most overdue first; of these channels, or of all."""
+        ...
+
+    async def open_of_users(self, users: Collection[UserKey]) -> Sequence[Delivery]:
+        """Rows of these users that something may still happen to: not final, or with a timer running."""
+        ...
+
+    async def save(
+        self, changes: Sequence[Delivery], *, new: Sequence[Delivery] = (), attempts: Sequence[Attempt] = ()
+    ) -> frozenset[DeliveryId]:
+        """Write each change if the row still has the change's `version` (and raise it by one), insert the new
+        rows that do not exist yet, and write the attempts of the changes that were written. Returns the ids
+        written; whoever is missing was overtaken."""
+        ...
+
+    async def by_provider_id(self, channel: str, provider_id: str) -> Delivery | None:
+        """The delivery that a receipt speaks of."""
+        ...
+
+    async def notifications(
+        self, ids: Collection[NotificationId]
+    ) -> Mapping[NotificationId, NotificationRow]:
+        """Notifications with their pinned policies."""
+        ...
+
+    async def user_ids(self, users: Collection[UserKey]) -> Mapping[UserKey, str]:
+        """The product's ids of users."""
+        ...
+
+
+class Sequencer(Protocol):
+    """Hands out numbers, fast and without promise: the store's keys decide. Raises QueueUnavailable."""
+
+    async def draw(self, wants: Mapping[SeqKey, int]) -> Mapping[SeqKey, int]:
+        """The first of `n` new consecutive numbers for each key. A key that it does not know is left out: nothing
+        is drawn for it, and it must be raised first. Atomic per key, not over all of them."""
+        ...
+
+    async def raise_to(self, heads: Mapping[SeqKey, int]) -> None:
+        """Make each counter at least this; counters never move back here."""
+        ...
+
+    async def give_back(self, ranges: Mapping[SeqKey, tuple[int, int]]) -> None:
+        """Undo draws (first, last) that were not committed, where nothing was drawn since. Best effort."""
+        ...
+
+
+class Tail(Protocol):
+    """The newest references of each queue, in memory. A partial copy: what it answers is true, or None.
+
+    Raises QueueUnavailable.
+    """
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Add committed entries; twice is harmless, order does not matter. One round trip."""
+        ...
+
+    async def read(self, user: UserKey, *, after: int, limit: int) -> Sequence[Entry] | None:
+        """Entries past `after`, contiguous from after + 1; None where the tail cannot be sure."""
+        ...
+
+    async def heads(self, users: Sequence[UserKey]) -> Sequence[int | None]:
+        """The newest number of each queue; None where the tail cannot be sure. One round trip."""
+        ...
+
+    async def rebuild(self, user: UserKey, entries: Sequence[Entry], *, head: int) -> None:
+        """Merge what the store says (its newest entries, contiguous up to `head`) and trust the tail again."""
+        ...
+
+
+class Broker(Protocol):
+    """Carries what is new to every live session on any node. At most once: the queue makes it certain."""
+
+    async def publish(self, batch: Sequence[Published]) -> None:
+        """Push to live sessions. Twice is harmless."""
+        ...
+
+    async def signal(self, users: Collection[UserKey], frame: Mapping[str, object]) -> None:
+        """A frame that is not stored (read, typing…) for all sessions of these users."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs deliveries of the WORKER lane elsewhere and later. May lose a request: the sweep finds it."""
+
+    async def schedule(self, channel: str, deliveries: Sequence[DeliveryId], *, delay: timedelta) -> None:
+        """Ask for these to be delivered after a delay."""
+        ...
+
+
+class People(Protocol):
+    """What a gateway must know of users and devices. Raises errors.Refused for bad tokens, errors.Unavailable."""
+
+    async def authenticate(self, token: str) -> EndUser:
+        """The user of a token. Refused codes: token_invalid, token_expired, token_revoked."""
+        ...
+
+    async def device(self, user: EndUser, device_id: str, platform: Platform, name: str) -> Device:
+        """The device, made if it is new; name and last use are noted."""
+        ...
+
+    async def socket_policy(self, app: AppId) -> SocketPolicy:
+        """The app's socket rules."""
+        ...
+
+    async def user_key(self, app: AppId, user_id: str) -> UserKey | None:
+        """The hub's number of a user, or None."""
+        ...
+
+    async def user_ids(self, users: Collection[UserKey]) -> Mapping[UserKey, str]:
+        """The product's ids of users."""
+        ...
+
+    async def acquainted(self, user: UserKey, app: AppId, user_ids: Collection[str]) -> Mapping[str, UserKey]:
+        """Those of `user_ids` that share a direct or group conversation with `user`: whose presence and typing
+        may be told."""
+        ...
+
+    async def members(self, conversation: ConversationId, user: UserKey) -> Sequence[UserKey]:
+        """The members, if `user` is one of them (else errors.NotFound); at most the fan-out limit."""
+        ...
+
+    async def read_diffused(self, user: UserKey) -> Collection[ConversationId]:
+        """The conversations of this user that have no entries in queues."""
+        ...
+
+    async def seen(self, users: Mapping[UserKey, datetime]) -> None:
+        """When users were last online; only moves forward."""
+        ...

@@ -1,0 +1,32 @@
+"""Pure: a policy and what is known of a notification -> the deliveries that should exist now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hub.core.policy import Hop, Mode, Policy
+
+
+def applies(hop: Hop, *, priority: str, category: str) -> bool:
+    """Whether `only_if` lets this hop run at all."""
+    if hop.only_priority and priority not in hop.only_priority:
+        return False
+    return not hop.only_category or category in hop.only_category
+
+
+def first_hops(policy: Policy, *, priority: str, category: str) -> Sequence[int]:
+    """The hops to start with: all that apply for ALL, the first that applies for CASCADE."""
+    fitting = [
+        index for index, hop in enumerate(policy.hops) if applies(hop, priority=priority, category=category)
+    ]
+    return fitting if policy.mode is Mode.ALL else fitting[:1]
+
+
+def next_hop(policy: Policy, after: int, *, priority: str, category: str) -> int | None:
+    """The hop whose turn it is when `after` has not sufficed; None at the end or where all ran at once."""
+    if policy.mode is Mode.ALL:
+        return None
+    for index in range(after + 1, len(policy.hops)):
+        if applies(policy.hops[index], priority=priority, category=category):
+            return index
+    return None
