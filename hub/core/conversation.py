@@ -51,6 +51,15 @@ class Conversation:
     readonly: frozenset[UserKey] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A user in a conversation. Messages up to `joined_seq` were before their time."""
+
+    role: Role
+    joined_seq: int
+    read_seq: int
+
+
 def direct_id(app: AppId, one: UserKey, other: UserKey) -> ConversationId:
     """The id of the direct conversation of two users, the same from either side."""
     low, high = sorted((one, other))

@@ -142,6 +142,5 @@ class HopContext:
     """What a decision needs to know beside the delivery: its hop, and whether a repeat is harmless."""
 
     hop: Hop
-    last: bool
     repeatable: bool
     hold_unknown: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NewType, TypeAlias
@@ -198,5 +198,8 @@ class HistoryPage:
 
     messages: tuple[Message, ...]
     more: bool
-    gap: tuple[int, int] | None = field(default=None)
+    gap: tuple[int, int] | None = None
     """The first missing stretch met, both ends included; what lies beyond it was left out."""
+    low: int = 0
+    high: int = 0
+    """The lowest and highest seq that the page covers, closed numbers included: where the next page starts."""

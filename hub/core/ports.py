@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from hub.core.conversation import Conversation
+from hub.core.conversation import Conversation, Membership
 from hub.core.delivery import Attempt, Delivery, DeliveryId
 from hub.core.identity import Device, EndUser, Platform, SocketPolicy
 from hub.core.message import (
@@ -82,8 +82,8 @@ class MessageStore(Protocol):
         """Snapshots of those that exist. Members come in full for WRITE fan-out only."""
         ...
 
-    async def is_member(self, conversation: ConversationId, user: UserKey) -> bool:
-        """Whether this user may speak there: for READ fan-out, where snapshots carry no members."""
+    async def membership(self, conversation: ConversationId, user: UserKey) -> Membership | None:
+        """How this user belongs to a conversation, or None where not a member."""
         ...
 
     async def heads(self, keys: Collection[SeqKey]) -> Mapping[SeqKey, int]:
@@ -134,6 +134,10 @@ class MessageStore(Protocol):
         """The same for the inbox: only what this user was sent."""
         ...
 
+    async def first_seq(self, user: UserKey) -> int:
+        """The lowest number that is kept of a user's queue (retention removes the oldest), 0 for an empty one."""
+        ...
+
     async def close_gap(self, key: SeqKey, first: int, last: int, *, new_id: NewId, now: datetime) -> None:
         """Put tombstones under the numbers first..last that are still unused. Idempotent."""
         ...
@@ -168,9 +172,10 @@ class DeliveryStore(Protocol):
     async def save(
         self, changes: Sequence[Delivery], *, new: Sequence[Delivery] = (), attempts: Sequence[Attempt] = ()
     ) -> frozenset[DeliveryId]:
-        """Write each change if the row still has the change's `version` (and raise it by one), insert the new
-        rows that do not exist yet, and write the attempts of the changes that were written. Returns the ids
-        written; whoever is missing was overtaken."""
+        """Write each change if the row still has the change's `version` (and raise it by one), and write the
+        attempts of the changes that were written. A new row is inserted if it does not exist yet and a change of the
+        same message and user was written in this call: a hop follows only from a step that was not overtaken.
+        Returns the ids written; whoever is missing was overtaken."""
         ...
 
     async def by_provider_id(self, channel: str, provider_id: str) -> Delivery | None:

@@ -1,0 +1,262 @@
+"""Deliveries in motion: try them, settle what comes back, escalate what lapses. Decisions are lifecycle's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from hub.core.batching import plan_hop
+from hub.core.channel import Channel, Envelope, Lane, Registry
+from hub.core.delivery import (
+    Attempt,
+    Claimed,
+    Delivery,
+    DeliveryId,
+    DeliveryState,
+    Event,
+    HopContext,
+    Lapsed,
+    ReadReceipt,
+    Step,
+)
+from hub.core.lifecycle import advance
+from hub.core.message import ConversationId, NotificationId, UserKey
+from hub.core.outcome import Delivered, Outcome, Reason, Rejected, Unknown
+from hub.core.policy import Hop, OnUnknown
+from hub.core.ports import Clock, DeliveryStore, Executor, MessageStore, NewId, NotificationRow
+from hub.core.retry import RetryPolicy
+from hub.core.routing import next_hop
+
+log = logging.getLogger("hub.dispatch")
+
+_OVERTAKEN_TRIES = 8
+_ALONE = HopContext(Hop("none"), repeatable=False, hold_unknown=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchLimits:
+    """`lease` outlives a batch's worst case; `nudge` is how long a handed-over row rests before it is again."""
+
+    lease: timedelta
+    call_timeout: timedelta
+    nudge: timedelta = timedelta(seconds=30)
+    retry: RetryPolicy = RetryPolicy()
+
+
+class Dispatcher:
+    """Moves deliveries. Every verb may be called twice, by two processes at once; the row's version decides."""
+
+    def __init__(
+        self,
+        *,
+        store: DeliveryStore,
+        messages: MessageStore,
+        channels: Registry,
+        executor: Executor,
+        limits: DispatchLimits,
+        clock: Clock,
+        new_id: NewId,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._messages = messages
+        self._channels = channels
+        self._executor = executor
+        self._limits = limits
+        self._clock = clock
+        self._new_id = new_id
+        self._jitter = jitter
+
+    async def run(self, ids: Collection[DeliveryId]) -> None:
+        """Claim these under a lease and try each once, in batches per channel. Who loses a claim does nothing."""
+        rows = await self._store.deliveries(ids)
+        notifications = await self._notifications(rows)
+        lease_until = self._clock() + self._limits.lease
+        steps = [self._advance(row, Claimed(lease_until), notifications) for row in rows]
+        claims = [s.delivery for s in steps if s.changed and s.delivery.state is DeliveryState.ATTEMPTING]
+        expired = [
+            s.delivery for s in steps if s.changed and s.delivery.state is not DeliveryState.ATTEMPTING
+        ]
+        now = self._clock()
+        attempts = [Attempt(d.id, d.attempts, now) for d in claims]
+        if not claims and not expired:
+            return
+        won = await self._store.save([*claims, *expired], attempts=attempts)
+        await self.attempt([replace(d, version=d.version + 1) for d in claims if d.id in won])
+
+    async def attempt(self, claimed: Sequence[Delivery]) -> None:
+        """Try deliveries that this process holds the lease of."""
+        by_channel: dict[str, list[Delivery]] = defaultdict(list)
+        for delivery in claimed:
+            by_channel[delivery.channel].append(delivery)
+        await asyncio.gather(*(self._attempt_on(name, some) for name, some in by_channel.items()))
+
+    async def _attempt_on(self, name: str, claimed: Sequence[Delivery]) -> None:
+        channel = self._channels.get(name)
+        size = channel.capabilities.batch if channel else len(claimed)
+        bodies = await self._messages.messages({d.message for d in claimed})
+        people = await self._store.user_ids({d.user for d in claimed})
+        for start in range(0, len(claimed), max(size, 1)):
+            some = claimed[start : start + size]
+            ready = [d for d in some if d.message in bodies and d.user in people]
+            gone = [d for d in some if d not in ready]
+            envelopes = [Envelope(d, bodies[d.message], people[d.user]) for d in ready]
+            outcomes = await self._call(channel, envelopes)
+            lost: list[tuple[Delivery, Outcome]] = [(d, Rejected(Reason.EXPIRED)) for d in gone]
+            await self._finish([*zip(ready, outcomes, strict=True), *lost])
+
+    async def _call(self, channel: Channel | None, batch: Sequence[Envelope]) -> Sequence[Outcome]:
+        """One call, one try. What a channel must not do (raise, hang, miscount) becomes an outcome here."""
+        if not batch:
+            return []
+        if channel is None:
+            return [Rejected(Reason.NO_CHANNEL)] * len(batch)
+        try:
+            async with asyncio.timeout(self._limits.call_timeout.total_seconds()):
+                outcomes = await channel.deliver(batch)
+        except TimeoutError:
+            return [Unknown(Reason.TIMED_OUT)] * len(batch)
+        except Exception as error:
+            log.exception("channel_raised", extra={"channel": channel.name})
+            return [Unknown(Reason.ADAPTER_BUG, type(error).__name__)] * len(batch)
+        if len(outcomes) != len(batch):
+            log.error("channel_miscounted", extra={"channel": channel.name, "asked": len(batch)})
+            return [Unknown(Reason.ADAPTER_BUG, "wrong number of answers")] * len(batch)
+        return outcomes
+
+    async def _finish(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
+        now = self._clock()
+        attempts = [Attempt(d.id, d.attempts, now, now, outcome) for d, outcome in results]
+        await self._apply(dict(results), attempts)
+
+    async def settle(self, delivery: DeliveryId, event: Event) -> None:
+        """A receipt, a read or a cancellation for one delivery. May be late, early or a repeat."""
+        rows = await self._store.deliveries([delivery])
+        await self._apply(dict.fromkeys(rows, event))
+
+    async def acked(self, users: Mapping[UserKey, int]) -> None:
+        """Devices of these users have everything up to these numbers: settle what waited for that."""
+        rows = await self._store.open_of_users(users.keys())
+        await self._apply(
+            {
+                row: Delivered()
+                for row in rows
+                if row.channel == "ws" and not row.state.final and row.user_seq <= users[row.user]
+            }
+        )
+
+    async def read(self, user: UserKey, conversation: ConversationId, seq: int) -> None:
+        """This user has read up to `seq` there: nothing more needs to be sent for it, on any channel."""
+        rows = await self._store.open_of_users([user])
+        await self._apply(
+            {row: ReadReceipt() for row in rows if row.conversation == conversation and row.seq <= seq}
+        )
+
+    async def sweep(self, *, limit: int) -> int:
+        """Look at what is due: hand over tries, let patience and leases end. Returns how many were looked at."""
+        rows = await self._store.due(now=self._clock(), channels=None, limit=limit)
+        tries = [row for row in rows if row.state.cancelable and row.state is not DeliveryState.PLANNED]
+        await self._apply({row: Lapsed() for row in rows if row not in tries})
+        await self._hand_over(tries)
+        return len(rows)
+
+    async def _hand_over(self, rows: Sequence[Delivery]) -> None:
+        """Inline hops run here, the others are asked of the executor; each rests a while before it is due again."""
+        inline = self._channels.on_lane(Lane.INLINE)
+        await self.run([row.id for row in rows if row.channel in inline])
+        others = [row for row in rows if row.channel not in inline]
+        nudged = [replace(row, due_at=self._clock() + self._limits.nudge) for row in others]
+        won = await self._store.save(nudged) if nudged else frozenset()
+        await self._schedule([row for row in others if row.id in won])
+
+    async def _schedule(self, rows: Iterable[Delivery]) -> None:
+        by_channel: dict[str, list[DeliveryId]] = defaultdict(list)
+        for row in rows:
+            by_channel[row.channel].append(row.id)
+        for channel, ids in by_channel.items():
+            await self._executor.schedule(channel, ids, delay=timedelta(0))
+
+    async def start(self, planned: Sequence[Delivery]) -> None:
+        """Rows fresh from a commit: inline ones are tried now, the others asked of the executor."""
+        held = [row for row in planned if row.state is DeliveryState.ATTEMPTING]
+        await self._schedule(row for row in planned if row.state is DeliveryState.QUEUED)
+        await self.attempt(held)
+
+    async def _apply(self, events: Mapping[Delivery, Event], attempts: Sequence[Attempt] = ()) -> None:
+        """Advance and save; whoever is overtaken is advanced again from the row as it is now."""
+        pending = dict(events)
+        started: list[Delivery] = []
+        for _ in range(_OVERTAKEN_TRIES):
+            if not pending:
+                break
+            notifications = await self._notifications(pending)
+            steps = [(self._advance(row, event, notifications), event) for row, event in pending.items()]
+            steps = [(step, event) for step, event in steps if step.changed]
+            following = [hop for step, _ in steps for hop in self._following(step, notifications)]
+            won = await self._store.save([s.delivery for s, _ in steps], new=following, attempts=attempts)
+            reached = {(s.delivery.message, s.delivery.user) for s, _ in steps if s.delivery.id in won}
+            started.extend(hop for hop in following if (hop.message, hop.user) in reached)
+            lost = {s.delivery.id: event for s, event in steps if s.delivery.id not in won}
+            pending = {row: lost[row.id] for row in await self._store.deliveries(lost)} if lost else {}
+        if pending:
+            log.error("delivery_contention", extra={"deliveries": len(pending)})
+        if started:
+            await self.start(started)
+
+    def _advance(
+        self, row: Delivery, event: Event, notifications: Mapping[NotificationId, NotificationRow]
+    ) -> Step:
+        return advance(
+            row,
+            event,
+            now=self._clock(),
+            hop=self._context(row, notifications),
+            retry=self._limits.retry,
+            jitter=self._jitter,
+        )
+
+    def _context(self, row: Delivery, notifications: Mapping[NotificationId, NotificationRow]) -> HopContext:
+        channel = self._channels.get(row.channel)
+        repeatable = channel is not None and channel.capabilities.repeatable
+        notification = notifications.get(row.notification) if row.notification else None
+        if notification is None or row.hop >= len(notification.draft.policy.hops):
+            return replace(_ALONE, repeatable=repeatable)
+        policy = notification.draft.policy
+        return HopContext(
+            policy.hops[row.hop],
+            repeatable=repeatable,
+            hold_unknown=policy.on_unknown is OnUnknown.HOLD,
+        )
+
+    def _following(
+        self, step: Step, notifications: Mapping[NotificationId, NotificationRow]
+    ) -> list[Delivery]:
+        """The next hop of a step that asks for it, as a new row: none at the policy's end."""
+        row = step.delivery
+        notification = notifications.get(row.notification) if row.notification else None
+        if not step.next_hop or notification is None:
+            return []
+        draft = notification.draft
+        hop = next_hop(draft.policy, row.hop, priority=draft.priority, category=draft.category)
+        if hop is None:
+            return []
+        channel = draft.policy.hops[hop].channel
+        inline = channel in self._channels.on_lane(Lane.INLINE)
+        return [
+            plan_hop(
+                row,
+                hop=hop,
+                channel=channel,
+                inline=inline,
+                now=self._clock(),
+                new_id=self._new_id,
+                lease=self._limits.lease,
+            )
+        ]
+
+    async def _notifications(self, rows: Iterable[Delivery]) -> Mapping[NotificationId, NotificationRow]:
+        return await self._store.notifications({r.notification for r in rows if r.notification})

@@ -1,0 +1,231 @@
+"""The engine: the verbs of the hub over its ports. What each verb promises is said at its port and its part."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hub.core.channel import Registry
+from hub.core.cursors import Cursors
+from hub.core.dispatch import Dispatcher, DispatchLimits
+from hub.core.errors import HubError
+from hub.core.identity import EndUser
+from hub.core.ingest import Ingest, IngestLimits
+from hub.core.message import (
+    Accepted,
+    ConversationId,
+    DeviceKey,
+    Draft,
+    HistoryPage,
+    Page,
+    UserKey,
+)
+from hub.core.numbering import Numbering
+from hub.core.ports import (
+    Batch,
+    Broker,
+    Clock,
+    DeliveryStore,
+    Executor,
+    MessageStore,
+    NewId,
+    Sequencer,
+    Tail,
+)
+from hub.core.publisher import Publisher
+from hub.core.reading import BodyCache, Reader
+from hub.core.roster import Roster
+from hub.core.sequence import GapWatch
+
+log = logging.getLogger("hub.engine")
+
+_CURSORS_EVERY = timedelta(milliseconds=100)
+_CHORES_EVERY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """The bounds and times of the engine, from the settings."""
+
+    ingest: IngestLimits
+    dispatch: DispatchLimits
+    gap_grace: timedelta
+    tail_size: int
+    republish_margin: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the engine runs on."""
+
+    messages: MessageStore
+    deliveries: DeliveryStore
+    sequencer: Sequencer
+    tail: Tail
+    broker: Broker
+    executor: Executor
+    channels: Registry
+    clock: Clock
+    new_id: NewId
+    jitter: Callable[[], float] = random.random
+
+
+class Engine:
+    """Open with `open_engine`. One a process; every verb may be called from any task of its loop."""
+
+    def __init__(self, ports: Ports, limits: EngineLimits) -> None:
+        self.clock = ports.clock
+        self.new_id = ports.new_id
+        self.channels = ports.channels
+        self._ports = ports
+        self._limits = limits
+        self._background: set[asyncio.Task[None]] = set()
+        self._bodies = BodyCache()
+        self._gaps = GapWatch(grace=limits.gap_grace)
+        self.roster = Roster(ports.messages)
+        self.numbering = Numbering(ports.sequencer, ports.messages)
+        self.publisher = Publisher(
+            store=ports.messages, tail=ports.tail, broker=ports.broker, clock=ports.clock
+        )
+        self.reader = Reader(
+            store=ports.messages,
+            tail=ports.tail,
+            bodies=self._bodies,
+            gaps=self._gaps,
+            tail_size=limits.tail_size,
+            clock=ports.clock,
+        )
+        self.dispatcher = Dispatcher(
+            store=ports.deliveries,
+            messages=ports.messages,
+            channels=ports.channels,
+            executor=ports.executor,
+            limits=limits.dispatch,
+            clock=ports.clock,
+            new_id=ports.new_id,
+            jitter=ports.jitter,
+        )
+        self.cursors = Cursors(
+            store=ports.messages,
+            broker=ports.broker,
+            every=_CURSORS_EVERY,
+            on_acked=self.dispatcher.acked,
+            on_read=self.dispatcher.read,
+        )
+        self.ingest = Ingest(
+            store=ports.messages,
+            numbering=self.numbering,
+            roster=self.roster,
+            channels=ports.channels,
+            limits=limits.ingest,
+            clock=ports.clock,
+            new_id=ports.new_id,
+            on_commit=self._committed,
+            take_published=self.publisher.take_done,
+        )
+
+    async def submit(self, draft: Draft) -> Accepted:
+        """Accept a message: the answer comes after its commit. Raises Refused or Unavailable."""
+        return await self.ingest.submit(draft)
+
+    async def submit_many(self, drafts: Sequence[Draft]) -> list[Accepted | HubError]:
+        """The same for many; answers in order, errors as values."""
+        return await self.ingest.submit_many(drafts)
+
+    async def sync(self, user: UserKey, *, after: int, limit: int) -> Page:
+        """A contiguous page of a user's queue."""
+        return await self.reader.sync(user, after=after, limit=limit)
+
+    async def head(self, user: UserKey) -> int:
+        """The newest committed number of a user's queue."""
+        return await self.reader.head(user)
+
+    async def heads(self, users: Sequence[UserKey]) -> list[int]:
+        """The same for many users, in order."""
+        return await self.reader.heads(users)
+
+    async def history(
+        self,
+        conversation: ConversationId,
+        *,
+        reader: UserKey | None,
+        after: int | None,
+        before: int | None,
+        limit: int,
+    ) -> HistoryPage:
+        """Messages of a conversation; `reader` None is the business system. Raises NotFound."""
+        return await self.reader.history(conversation, reader=reader, after=after, before=before, limit=limit)
+
+    def ack(self, device: DeviceKey, user: UserKey, seq: int) -> None:
+        """A device has everything up to `seq`."""
+        self.cursors.ack(device, user, seq)
+
+    async def read(self, reader: EndUser, conversation: ConversationId, seq: int) -> None:
+        """A user has read a conversation up to `seq`."""
+        await self.cursors.read(reader, conversation, seq)
+
+    async def republish_recent(self) -> int:
+        """After a restart or failover of Redis: publish what it may have lost. Returns how many batches."""
+        return await self.publisher.republish_since(self._limits.republish_margin)
+
+    async def close_gaps(self) -> int:
+        """Close the gaps that readers have met and that stayed open. Returns how many."""
+        ripe = self._gaps.ripe(monotonic=time.monotonic())
+        for key, first, last in ripe:
+            await self._ports.messages.close_gap(key, first, last, new_id=self.new_id, now=self.clock())
+            log.warning("gap_closed", extra={"kind": key.kind, "first": first, "last": last})
+        return len(ripe)
+
+    def _committed(self, batch: Batch) -> None:
+        self._bodies.put([item.message for item in batch.published])
+        self.publisher.enqueue(batch)
+        if batch.deliveries:
+            task = asyncio.create_task(self._start(batch), name="start-deliveries")
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _start(self, batch: Batch) -> None:
+        """Lost with this process, a delivery is found again by the sweep when its lease or due time ends."""
+        try:
+            await self.dispatcher.start(batch.deliveries)
+        except HubError as error:
+            log.warning("deliveries_left_to_sweep", extra={"code": error.code})
+        except Exception:
+            log.exception("start_deliveries_failed")
+
+    async def chores(self) -> None:
+        """What a node does for itself every moment: mark published batches, close gaps. Never returns."""
+        while True:
+            await asyncio.sleep(_CHORES_EVERY)
+            try:
+                await self.publisher.flush_marks()
+                await self.close_gaps()
+            except HubError as error:
+                log.info("chores_postponed", extra={"code": error.code})
+            except Exception:
+                log.exception("chores_failed")
+
+    async def drain(self) -> None:
+        """Wait (briefly) for deliveries that were just started."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=5)
+
+
+@asynccontextmanager
+async def open_engine(ports: Ports, limits: EngineLimits) -> AsyncIterator[Engine]:
+    """An engine with its tasks running; on leaving, what waits is committed, published and written."""
+    engine = Engine(ports, limits)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(engine.publisher)
+        await stack.enter_async_context(engine.cursors)
+        chores = asyncio.create_task(engine.chores(), name="engine-chores")
+        stack.callback(chores.cancel)
+        stack.push_async_callback(engine.drain)
+        await stack.enter_async_context(engine.ingest)
+        yield engine

@@ -1,0 +1,135 @@
+"""Who a draft goes to: conversations resolved in bulk, with snapshots cached until their version moves."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from hub.core.conversation import (
+    Conversation,
+    ConversationKind,
+    Fanout,
+    Role,
+    direct_id,
+    inbox_id,
+)
+from hub.core.errors import Forbidden, NotFound, Refused
+from hub.core.message import ConversationId, Draft, ToConversation, ToInbox, ToUser, UserKey
+from hub.core.ports import MessageStore
+
+_CREATED_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A draft with the conversation it goes into and the users who get a reference."""
+
+    draft: Draft
+    conversation: Conversation
+    recipients: tuple[UserKey, ...]
+
+
+class Roster:
+    """Resolves drafts. Snapshots may be stale: the commit checks their versions and says so."""
+
+    def __init__(self, store: MessageStore, *, capacity: int = 20_000) -> None:
+        self._store = store
+        self._capacity = capacity
+        self._known: OrderedDict[ConversationId, Conversation] = OrderedDict()
+        self._speakers: OrderedDict[tuple[ConversationId, int, UserKey], Refused | None] = OrderedDict()
+
+    def forget(self, conversations: Collection[str]) -> None:
+        """These have changed."""
+        for conversation in conversations:
+            self._known.pop(ConversationId(conversation), None)
+
+    def created(self, conversations: Collection[Conversation]) -> None:
+        """These exist now, as committed by us or by a rival that was a moment earlier."""
+        for conversation in conversations:
+            self._remember(replace(conversation, version=_CREATED_VERSION))
+
+    def size_hint(self, draft: Draft) -> int:
+        """About how many references a draft will make."""
+        if isinstance(draft.to, ToInbox):
+            return len(draft.to.users)
+        known = self._known.get(target_id(draft))
+        return len(known.members) if known is not None else 2
+
+    async def resolve(self, drafts: Sequence[Draft]) -> list[Resolved | Refused]:
+        """Each draft with its conversation and recipients, or why it cannot go; one query for all unknown."""
+        wanted = {target_id(draft) for draft in drafts}
+        missing = [conversation for conversation in wanted if conversation not in self._known]
+        if missing:
+            for snapshot in (await self._store.conversations(missing)).values():
+                self._remember(snapshot)
+        return [await self._resolve(draft) for draft in drafts]
+
+    async def _resolve(self, draft: Draft) -> Resolved | Refused:
+        conversation = self._known.get(target_id(draft)) or _new_conversation(draft)
+        if conversation is None or conversation.app != draft.app:
+            return NotFound("conversation_not_found", "There is no such conversation, or you are not in it.")
+        if isinstance(draft.to, ToInbox):
+            return Resolved(draft, conversation, tuple(dict.fromkeys(draft.to.users)))
+        refusal = await self._may_speak(draft, conversation)
+        if refusal is not None:
+            return refusal
+        recipients = conversation.members if conversation.fanout is Fanout.WRITE else ()
+        return Resolved(draft, conversation, recipients)
+
+    async def _may_speak(self, draft: Draft, conversation: Conversation) -> Refused | None:
+        if conversation.kind is ConversationKind.INBOX:
+            return Forbidden("inbox_not_writable", "Only notifications go to the inbox.")
+        if not draft.as_member:
+            return None
+        if conversation.fanout is Fanout.WRITE:
+            return _refusal(
+                member=draft.sender in conversation.members, readonly=draft.sender in conversation.readonly
+            )
+        key = (conversation.id, conversation.version, draft.sender)
+        if key not in self._speakers:
+            membership = await self._store.membership(conversation.id, draft.sender)
+            readonly = membership is not None and membership.role is Role.READONLY
+            self._speakers[key] = _refusal(member=membership is not None, readonly=readonly)
+            while len(self._speakers) > self._capacity:
+                self._speakers.popitem(last=False)
+        return self._speakers[key]
+
+    def _remember(self, conversation: Conversation) -> None:
+        self._known[conversation.id] = conversation
+        self._known.move_to_end(conversation.id)
+        while len(self._known) > self._capacity:
+            self._known.popitem(last=False)
+
+
+def target_id(draft: Draft) -> ConversationId:
+    """The conversation that a draft goes into, which may not exist yet."""
+    match draft.to:
+        case ToConversation(conversation):
+            return conversation
+        case ToUser(user):
+            return direct_id(draft.app, draft.sender, user)
+        case ToInbox():
+            return inbox_id(draft.app)
+
+
+def _new_conversation(draft: Draft) -> Conversation | None:
+    """Version 0: made by the commit. A named conversation that does not exist stays unknown."""
+    match draft.to:
+        case ToConversation():
+            return None
+        case ToUser(user):
+            members = tuple(sorted({draft.sender, user}))
+            kind = ConversationKind.DIRECT
+        case ToInbox():
+            members = ()
+            kind = ConversationKind.INBOX
+    return Conversation(target_id(draft), draft.app, kind, Fanout.WRITE, version=0, members=members)
+
+
+def _refusal(*, member: bool, readonly: bool) -> Refused | None:
+    if not member:
+        return NotFound("conversation_not_found", "There is no such conversation, or you are not in it.")
+    if readonly:
+        return Forbidden("read_only", "You may read in this conversation, but not write.")
+    return None
