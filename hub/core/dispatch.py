@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from hub.core.batching import plan_hop
@@ -34,6 +35,8 @@ from hub.core.routing import next_hop
 log = logging.getLogger("hub.dispatch")
 
 _OVERTAKEN_TRIES = 8
+_NEAR = timedelta(minutes=10)
+"""Longer delays stay in `due_at` for the sweep: a Redis broker redelivers what outlives its visibility time-out."""
 _ALONE = HopContext(Hop("none"), repeatable=False, hold_unknown=True)
 
 
@@ -44,7 +47,7 @@ class DispatchLimits:
     lease: timedelta
     call_timeout: timedelta
     nudge: timedelta = timedelta(seconds=30)
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 class Dispatcher:
@@ -180,6 +183,17 @@ class Dispatcher:
         for channel, ids in by_channel.items():
             await self._executor.schedule(channel, ids, delay=timedelta(0))
 
+    async def _set_alarms(self, rows: Iterable[Delivery]) -> None:
+        """Ask for near retries by countdown; the sweep finds those too whose alarm is lost."""
+        alarms: dict[tuple[str, timedelta], list[DeliveryId]] = defaultdict(list)
+        now = self._clock()
+        for row in rows:
+            if row.state is DeliveryState.RETRY_WAIT and row.due_at is not None and row.due_at - now < _NEAR:
+                wait = timedelta(seconds=max(0, math.ceil((row.due_at - now).total_seconds())))
+                alarms[(row.channel, wait)].append(row.id)
+        for (channel, wait), ids in alarms.items():
+            await self._executor.schedule(channel, ids, delay=wait)
+
     async def start(self, planned: Sequence[Delivery]) -> None:
         """Rows fresh from a commit: inline ones are tried now, the others asked of the executor."""
         held = [row for row in planned if row.state is DeliveryState.ATTEMPTING]
@@ -199,6 +213,7 @@ class Dispatcher:
             following = [hop for step, _ in steps for hop in self._following(step, notifications)]
             won = await self._store.save([s.delivery for s, _ in steps], new=following, attempts=attempts)
             reached = {(s.delivery.message, s.delivery.user) for s, _ in steps if s.delivery.id in won}
+            await self._set_alarms(s.delivery for s, _ in steps if s.delivery.id in won)
             started.extend(hop for hop in following if (hop.message, hop.user) in reached)
             lost = {s.delivery.id: event for s, event in steps if s.delivery.id not in won}
             pending = {row: lost[row.id] for row in await self._store.deliveries(lost)} if lost else {}

@@ -15,8 +15,10 @@ from hub.core.channel import Registry
 from hub.core.cursors import Cursors
 from hub.core.dispatch import Dispatcher, DispatchLimits
 from hub.core.errors import HubError
+from hub.core.gap_scan import GapScan
 from hub.core.identity import EndUser
 from hub.core.ingest import Ingest, IngestLimits
+from hub.core.marks import Marks
 from hub.core.message import (
     Accepted,
     ConversationId,
@@ -47,6 +49,7 @@ log = logging.getLogger("hub.engine")
 
 _CURSORS_EVERY = timedelta(milliseconds=100)
 _CHORES_EVERY = 0.5
+_SCAN_WINDOW = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,13 @@ class Engine:
         self._ports = ports
         self._limits = limits
         self._background: set[asyncio.Task[None]] = set()
+        marks = Marks()
         self._bodies = BodyCache()
         self._gaps = GapWatch(grace=limits.gap_grace)
         self.roster = Roster(ports.messages)
         self.numbering = Numbering(ports.sequencer, ports.messages)
         self.publisher = Publisher(
-            store=ports.messages, tail=ports.tail, broker=ports.broker, clock=ports.clock
+            store=ports.messages, tail=ports.tail, broker=ports.broker, clock=ports.clock, marks=marks
         )
         self.reader = Reader(
             store=ports.messages,
@@ -100,6 +104,13 @@ class Engine:
             gaps=self._gaps,
             tail_size=limits.tail_size,
             clock=ports.clock,
+        )
+        self.gap_scan = GapScan(
+            store=ports.messages,
+            grace=limits.gap_grace,
+            window=_SCAN_WINDOW,
+            clock=ports.clock,
+            new_id=ports.new_id,
         )
         self.dispatcher = Dispatcher(
             store=ports.deliveries,
@@ -127,7 +138,7 @@ class Engine:
             clock=ports.clock,
             new_id=ports.new_id,
             on_commit=self._committed,
-            take_published=self.publisher.take_done,
+            marks=marks,
         )
 
     async def submit(self, draft: Draft) -> Accepted:

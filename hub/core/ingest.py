@@ -19,15 +19,18 @@ from hub.core.errors import (
     StaleConversation,
     Unavailable,
 )
+from hub.core.marks import Marks
 from hub.core.message import Accepted, Draft, IdempotencyClaim, MessageId, SeqKey
 from hub.core.numbering import Numbering
 from hub.core.ports import Batch, Clock, MessageStore, NewId, Prior
-from hub.core.roster import Resolved, Roster
+from hub.core.roster import Resolved, Roster, target_id
 
 log = logging.getLogger("hub.ingest")
 
 Answer = Accepted | HubError
 _TRIES = 6
+MAX_SEQUENCES = 1_000
+"""Sequences that a batch draws from (a single draft may need a few more): about 3 ms of the engine's time."""
 _MAX_REFERENCES = 20_000
 """References in one transaction: bounds its memory and how long it keeps others waiting."""
 
@@ -65,7 +68,7 @@ class Ingest:
         clock: Clock,
         new_id: NewId,
         on_commit: Callable[[Batch], None],
-        take_published: Callable[[], tuple[str, ...]],
+        marks: Marks,
     ) -> None:
         self._store = store
         self._numbering = numbering
@@ -75,7 +78,7 @@ class Ingest:
         self._clock = clock
         self._new_id = new_id
         self._on_commit = on_commit
-        self._take_published = take_published
+        self._marks = marks
         self._waiting: deque[_Item] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -143,13 +146,18 @@ class Ingest:
                 await self._process(items)
 
     def _next_items(self) -> list[_Item]:
+        """As many as fit: the numbers of a batch are drawn in one atomic call, which is what keeps a user's order
+        and a conversation's order the same, and a long call blocks every node."""
         items: list[_Item] = []
+        sequences: set[object] = set()
         references = 0
         while self._waiting and len(items) < self._limits.size:
-            weight = self._roster.size_hint(self._waiting[0].draft)
-            if items and references + weight > _MAX_REFERENCES:
+            recipients = self._roster.recipients_hint(self._waiting[0].draft)
+            grown = sequences.union(recipients, (target_id(self._waiting[0].draft),))
+            references += len(recipients)
+            if items and (len(grown) > MAX_SEQUENCES or references > _MAX_REFERENCES):
                 break
-            references += weight
+            sequences = grown
             item = self._waiting.popleft()
             if not item.answer.done():
                 items.append(item)
@@ -176,14 +184,14 @@ class Ingest:
                 follower.answer.set_result(_repeat(follower.draft, leader))
 
     async def _commit(self, items: list[_Item]) -> None:
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             pending = await self._without_prior([item for item in items if not item.answer.done()])
             resolved = await self._resolve(pending)
             if not resolved:
                 return
             wants = wanted_numbers(resolved)
             first = await self._numbering.draw(wants)
-            if await self._try(resolved, first, wants, last=attempt == _TRIES - 1):
+            if await self._try(resolved, first, wants):
                 committed = {item.draft.id for item in resolved}
                 self._settle([item for item in pending if item.draft.id in committed], resolved, first)
                 return
@@ -213,9 +221,9 @@ class Ingest:
         return good
 
     async def _try(
-        self, resolved: list[Resolved], first: dict[SeqKey, int], wants: dict[SeqKey, int], *, last: bool
+        self, resolved: list[Resolved], first: dict[SeqKey, int], wants: dict[SeqKey, int]
     ) -> bool:
-        published = self._take_published()
+        published = self._marks.take()
         batch = build_batch(
             resolved,
             first,
@@ -228,14 +236,17 @@ class Ingest:
         try:
             await self._store.commit(batch)
         except SequenceTaken:
+            self._marks.put_back(published)
             await self._numbering.give_back(first, wants)
             await self._numbering.heal(wants)
             return False
         except StaleConversation as stale:
+            self._marks.put_back(published)
             await self._numbering.give_back(first, wants)
             self._roster.forget(stale.conversations)
             return False
         except BaseException:
+            self._marks.put_back(published)
             # Whether it was committed or not: where it was, the fence refuses the numbers given back.
             await self._numbering.give_back(first, wants)
             raise

@@ -8,6 +8,8 @@ from hub.core.errors import QueueUnavailable
 from hub.core.message import SeqKey
 from hub.core.ports import MessageStore, Sequencer
 
+_TRIES = 3
+
 
 class Numbering:
     """Draws consecutive ranges. The store's keys are the fence: a wrong number fails the commit, no more."""
@@ -20,19 +22,16 @@ class Numbering:
 
     async def draw(self, wants: Mapping[SeqKey, int]) -> dict[SeqKey, int]:
         """The first number of each range. Without the fast counters, the store's own heads are used."""
-        try:
-            first = dict(await self._sequencer.draw(wants))
-            missing = {key: count for key, count in wants.items() if key not in first}
-            if missing:
-                await self._raise_to_heads(missing)
-                first.update(await self._sequencer.draw(missing))
-        except QueueUnavailable:
-            first = {}
-        left = [key for key in wants if key not in first]
-        if left:
-            heads = await self._store.heads(left)
-            first.update({key: heads.get(key, 0) + 1 for key in left})
-        return first
+        for _ in range(_TRIES):
+            try:
+                first = dict(await self._sequencer.draw(wants))
+                if first:
+                    return first
+                await self._raise_to_heads(wants)
+            except QueueUnavailable:
+                break
+        heads = await self._store.heads(wants.keys())
+        return {key: heads.get(key, 0) + 1 for key in wants}
 
     async def heal(self, wants: Mapping[SeqKey, int]) -> None:
         """A number of this batch was taken: bring the counters up to what is committed."""

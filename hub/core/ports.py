@@ -197,8 +197,9 @@ class Sequencer(Protocol):
     """Hands out numbers, fast and without promise: the store's keys decide. Raises QueueUnavailable."""
 
     async def draw(self, wants: Mapping[SeqKey, int]) -> Mapping[SeqKey, int]:
-        """The first of `n` new consecutive numbers for each key. A key that it does not know is left out: nothing
-        is drawn for it, and it must be raised first. Atomic per key, not over all of them."""
+        """The first of `n` new consecutive numbers for each key: all keys or, if any of them is not known, none (an
+        empty answer; the caller raises them and asks again). Atomic over all keys: two draws that share keys agree
+        in their order on every one of them, so that a user's order and a conversation's order never contradict."""
         ...
 
     async def raise_to(self, heads: Mapping[SeqKey, int]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from hub.core.errors import QueueUnavailable, Unavailable
+from hub.core.marks import Marks
 from hub.core.message import Entry, Published
 from hub.core.ports import Batch, Broker, Clock, MessageStore, Tail
 
@@ -22,13 +23,15 @@ _WAITING = 512
 class Publisher:
     """One stream per node. What fails stays unmarked in the store and is published again by the sweep."""
 
-    def __init__(self, *, store: MessageStore, tail: Tail, broker: Broker, clock: Clock) -> None:
+    def __init__(
+        self, *, store: MessageStore, tail: Tail, broker: Broker, clock: Clock, marks: Marks
+    ) -> None:
         self._store = store
         self._tail = tail
         self._broker = broker
         self._clock = clock
         self._waiting: deque[tuple[str, Sequence[Published]]] = deque()
-        self._done: set[str] = set()
+        self._marks = marks
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,20 +65,15 @@ class Publisher:
         self._idle.clear()
         self._wake.set()
 
-    def take_done(self) -> tuple[str, ...]:
-        """Batches published since the last call: the next commit marks them, which costs no extra transaction."""
-        done, self._done = tuple(self._done), set()
-        return done
-
     async def flush_marks(self) -> None:
         """Mark what no commit came along to mark."""
-        done = self.take_done()
+        done = self._marks.take()
         if not done:
             return
         try:
             await self._store.mark_published(done)
         except Unavailable:
-            self._done.update(done)
+            self._marks.put_back(done)
             raise
 
     async def republish(self, *, before: datetime, limit: int = 50) -> int:
@@ -102,7 +100,7 @@ class Publisher:
             await self._wake.wait()
             some = [self._waiting.popleft() for _ in range(min(_MERGE, len(self._waiting)))]
             if await self._publish([p for _, published in some for p in published]):
-                self._done.update(batch for batch, _ in some)
+                self._marks.add(batch for batch, _ in some)
 
     async def _publish(self, published: Sequence[Published]) -> bool:
         entries: list[Entry] = [entry for item in published for entry in item.entries]

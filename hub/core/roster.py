@@ -49,12 +49,14 @@ class Roster:
         for conversation in conversations:
             self._remember(replace(conversation, version=_CREATED_VERSION))
 
-    def size_hint(self, draft: Draft) -> int:
-        """About how many references a draft will make."""
+    def recipients_hint(self, draft: Draft) -> Collection[UserKey]:
+        """Who will probably get a reference: for sizing batches, before anything is looked up."""
         if isinstance(draft.to, ToInbox):
-            return len(draft.to.users)
+            return draft.to.users
         known = self._known.get(target_id(draft))
-        return len(known.members) if known is not None else 2
+        if known is not None:
+            return known.members
+        return (draft.sender, draft.to.user) if isinstance(draft.to, ToUser) else ()
 
     async def resolve(self, drafts: Sequence[Draft]) -> list[Resolved | Refused]:
         """Each draft with its conversation and recipients, or why it cannot go; one query for all unknown."""
@@ -115,6 +117,8 @@ def target_id(draft: Draft) -> ConversationId:
 
 def _new_conversation(draft: Draft) -> Conversation | None:
     """Version 0: made by the commit. A named conversation that does not exist stays unknown."""
+    members: tuple[UserKey, ...] = ()
+    kind = ConversationKind.INBOX
     match draft.to:
         case ToConversation():
             return None
@@ -122,8 +126,7 @@ def _new_conversation(draft: Draft) -> Conversation | None:
             members = tuple(sorted({draft.sender, user}))
             kind = ConversationKind.DIRECT
         case ToInbox():
-            members = ()
-            kind = ConversationKind.INBOX
+            pass
     return Conversation(target_id(draft), draft.app, kind, Fanout.WRITE, version=0, members=members)
 
 
