@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
+
+# A Unix socket's path may have 108 bytes on Linux and 104 on macOS.
+SOCKET_PATH_LIMIT = 100
 
 
 class Settings(BaseSettings):
@@ -22,6 +28,13 @@ class Settings(BaseSettings):
     database_url: str = ""
     redis_url: str = ""
     broker_url: str = ""
+    # Connections that one process keeps to the database, and how many more it may open under load.
+    database_pool: Annotated[int, Field(ge=1)] = 5
+    database_overflow: Annotated[int, Field(ge=0)] = 5
+    # One statement or transaction takes at most this long; then the store is called unavailable.
+    database_timeout: Seconds = timedelta(seconds=10)
+    # FULL: what was committed survives a power cut. NORMAL is faster, and survives the death of the process only.
+    sqlite_synchronous: Annotated[str, Field(pattern="^(FULL|NORMAL|EXTRA)$")] = "FULL"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     public_url: str = ""
@@ -100,7 +113,7 @@ class Settings(BaseSettings):
     @property
     def redis(self) -> str:
         """The Redis URL: what was set, else the embedded engine's private socket."""
-        return self.redis_url or f"unix://{self.embedded_socket}"
+        return self.redis_url or f"unix://{quote(str(self.embedded_socket))}"
 
     @property
     def broker(self) -> str:
@@ -112,5 +125,10 @@ class Settings(BaseSettings):
 
     @property
     def embedded_socket(self) -> Path:
-        """Where the embedded engine listens."""
-        return self.data_dir.resolve() / "redis" / "hub.sock"
+        """Where the embedded engine listens; the same answer in every process with this data folder."""
+        socket = self.data_dir.resolve() / "redis" / "hub.sock"
+        if len(os.fsencode(socket)) <= SOCKET_PATH_LIMIT:
+            return socket
+        name = hashlib.sha256(os.fsencode(socket)).hexdigest()[:16]
+        # Not tempfile.gettempdir(): TMPDIR may be long too, and may differ between two terminals.
+        return Path("/tmp") / f"hub-{os.getuid()}-{name}" / "hub.sock"  # noqa: S108

@@ -1,0 +1,98 @@
+"""The one-machine hub: engine, database, web, worker and beat, from nothing to a screen that says ready."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from datetime import timedelta
+from typing import NoReturn
+
+from hub.embedded import Trouble, ports, processes
+from hub.embedded.engine import Engine, find_program
+from hub.embedded.folder import DataFolder
+from hub.embedded.screen import Ready, lines
+from hub.embedded.supervisor import Spec, Stopped, Supervisor
+from hub.settings import Settings
+
+STOP_ORDER = ("prepare", "web", "beat", "worker", "engine")
+READY_WITHIN = timedelta(seconds=60)
+ENGINE_WITHIN = timedelta(minutes=5)  # a long file takes long to read
+
+
+def main(settings: Settings, *, verbose: bool = False) -> None:
+    """Runs the hub until a signal comes; Trouble when it cannot start or a part of it ends by itself."""
+    os.umask(0o077)
+    folder = DataFolder(settings.data_dir)
+    with folder.held():
+        wanted = settings.port if "port" in settings.model_fields_set else None
+        port = ports.choose(settings.host, wanted)
+        with suppress(Stopped):
+            asyncio.run(_run(settings, folder, port, verbose=verbose))
+        say("The hub has stopped; its data is kept · 已停止，数据已保留")
+
+
+async def _run(settings: Settings, folder: DataFolder, port: int, *, verbose: bool) -> NoReturn:
+    host = settings.host
+    supervisor = Supervisor(
+        logs=folder.logs,
+        environment=processes.environment(settings, folder, host=host, port=port),
+        order=STOP_ORDER,
+        echo=say if verbose else None,
+    )
+    async with supervisor as children:
+        if not settings.redis_url:
+            await _start_engine(children, settings)
+        await children.run(processes.prepare())
+        await children.start(processes.web(settings, host=host, port=port))
+        await children.start(processes.worker())
+        await children.start(processes.beat(folder))
+        try:
+            ready = asyncio.wait_for(ports.until_ready(host, port), READY_WITHIN.total_seconds())
+            await children.unless_ended(ready)
+        except TimeoutError:
+            text = (
+                f"the hub is not ready after {READY_WITHIN.seconds} s; its log is {folder.logs / 'web.log'}"
+            )
+            raise Trouble(text) from None
+        await _serve(children, folder, ports.address(host, port))
+
+
+async def _serve(children: Supervisor, folder: DataFolder, address: str) -> NoReturn:
+    with folder.reachable_at(address):
+        for line in lines(Ready(address, folder.api_key() or "", folder.path)):
+            say(line)
+        try:
+            await children.wait()
+        except Stopped:
+            say("Stopping (Ctrl-C again: at once) · 正在停止 ...")
+            raise
+
+
+async def _start_engine(children: Supervisor, settings: Settings) -> None:
+    socket = settings.embedded_socket
+    engine = Engine(find_program(), settings.data_dir.resolve() / "redis", socket)
+    engine.prepare()
+
+    async def until_it_answers() -> None:
+        while not engine.answers():  # noqa: ASYNC110  (another process)
+            await asyncio.sleep(0.01)
+
+    try:
+        await children.start(Spec("engine", engine.command()))
+        work = asyncio.wait_for(until_it_answers(), ENGINE_WITHIN.total_seconds())
+        await children.unless_ended(work)
+    except TimeoutError:
+        text = f"the engine is not ready after {ENGINE_WITHIN.seconds} s; its files are in {engine.directory}"
+        raise Trouble(text) from None
+    except OSError as error:
+        text = f"the engine {engine.program} does not start ({error.strerror})"
+        raise Trouble(text) from None
+
+
+def say(line: str) -> None:
+    """Prints a line; a terminal that is gone is no reason to stop badly."""
+    with suppress(OSError):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
