@@ -293,3 +293,33 @@ class People(Protocol):
     async def seen(self, users: Mapping[UserKey, datetime]) -> None:
         """When users were last online; only moves forward."""
         ...
+
+
+class Housekeeping(Protocol):
+    """What keeps the store small, and receipts that came too early. All may be stopped and repeated at any time."""
+
+    async def park_receipt(self, channel: str, provider_id: str, outcome: str, now: datetime) -> None:
+        """Keep a receipt (encoded) for a provider id that is not saved yet; a later one replaces it."""
+        ...
+
+    async def take_parked(self, channel: str, provider_ids: Collection[str]) -> Mapping[str, str]:
+        """The receipts parked for these provider ids, removed: each is handed out once."""
+        ...
+
+    async def forget_parked(self, before: datetime) -> int:
+        """Remove receipts parked before a time that nobody took. Returns how many."""
+        ...
+
+    async def forget_batches(self, before: datetime) -> int:
+        """Forget batches committed before a time, published ones only. Returns how many."""
+        ...
+
+    async def forget_idempotency(self, before: datetime) -> int:
+        """Forget Idempotency-Keys used before a time. Returns how many."""
+        ...
+
+    async def expire_messages(self, before: datetime) -> int:
+        """Remove messages older than a time, with the notifications, deliveries and references that belong to them.
+        Returns how many. The highest number of each sequence stays in use, so that none begins again: its message
+        becomes a tombstone, its reference stays."""
+        ...

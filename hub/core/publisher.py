@@ -49,12 +49,16 @@ class Publisher:
             return
         try:
             async with asyncio.timeout(2):
-                await self._idle.wait()
+                await self.idle()
                 await self.flush_marks()
         except (TimeoutError, Unavailable):
             log.warning("publisher_stopped_early", extra={"batches": len(self._waiting)})
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    async def idle(self) -> None:
+        """Wait until nothing waits for publishing in this process."""
+        await self._idle.wait()
 
     def enqueue(self, batch: Batch) -> None:
         """Publish this soon."""

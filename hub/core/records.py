@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -367,3 +368,26 @@ class AuditRecord:
     action: str
     target: str
     detail: str
+
+
+_ID_LIMIT = 128
+
+
+def is_user_id(text: str) -> bool:
+    """Whether a product may call a user so: 1 to 128 printable characters of any language, no slash (ids stand
+    in paths), no space at the ends (MySQL would not see it), and not a path's `.` or `..`."""
+    return (
+        0 < len(text) <= _ID_LIMIT
+        and text.strip() == text
+        and text.replace(" ", "x").isprintable()
+        and "/" not in text
+        and text not in {".", ".."}
+    )
+
+
+_APP_ID = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+def is_app_id(text: str) -> bool:
+    """Whether an app may be called so: it stands in paths, tokens and logs."""
+    return _APP_ID.fullmatch(text) is not None
