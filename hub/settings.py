@@ -9,10 +9,22 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Seconds = Annotated[timedelta, Field(gt=timedelta(0))]
+
+def _seconds(value: object) -> object:
+    """A plain number in the environment is seconds; pydantic itself takes text for ISO 8601 only."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+Seconds = Annotated[Duration, Field(gt=timedelta(0))]
 
 # A Unix socket's path may have 108 bytes on Linux and 104 on macOS.
 SOCKET_PATH_LIMIT = 100
@@ -45,7 +57,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr = SecretStr("")
 
     # Group commit: what arrives within `batch_window` is one batch of at most `batch_size` drafts.
-    batch_window: timedelta = timedelta(milliseconds=2)
+    batch_window: Duration = timedelta(milliseconds=2)
     batch_size: Annotated[int, Field(ge=1, le=5_000)] = 256
     # Drafts waiting for a batch; past it a sender is told to come back (bounded memory under a slow database).
     ingest_backlog: Annotated[int, Field(ge=1)] = 20_000
@@ -65,7 +77,18 @@ class Settings(BaseSettings):
     republish_margin: Seconds = timedelta(seconds=30)
     idempotency_ttl: Seconds = timedelta(hours=24)
     # Messages older than this are removed with their references; empty (None) keeps them for ever.
-    retention: timedelta | None = None
+    retention: Duration | None = None
+
+    # REST. A request's body; lists of at most 500 notifications or users fit.
+    request_max_bytes: Annotated[int, Field(ge=1_024)] = 4_194_304
+    # Requests a second (twice as many at once) of one API key, one end user, and failed logins of one address, as
+    # counted by each process; 0 does not limit.
+    rate_key: Annotated[int, Field(ge=0)] = 10_000
+    rate_user: Annotated[int, Field(ge=0)] = 50
+    rate_failures: Annotated[int, Field(ge=0)] = 20
+    # Origins of browsers that may call the REST API with a user's token (`https://app.example.com`); none by default.
+    cors_origins: tuple[str, ...] = ()
+    token_ttl: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(hours=24))] = timedelta(hours=1)
 
     # Sockets.
     hello_timeout: Seconds = timedelta(seconds=5)
@@ -84,8 +107,8 @@ class Settings(BaseSettings):
 
     # Presence.
     node_lease: Seconds = timedelta(seconds=6)
-    grace_app: timedelta = timedelta(seconds=2)
-    grace_web: timedelta = timedelta(seconds=4)
+    grace_app: Duration = timedelta(seconds=2)
+    grace_web: Duration = timedelta(seconds=4)
 
     # Deliveries through Celery.
     delivery_lease: Seconds = timedelta(seconds=120)

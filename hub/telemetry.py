@@ -22,6 +22,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact,
+        _without_colour,
     ]
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -41,8 +42,16 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for noisy in ("uvicorn.access", "aiosqlite", "websockets"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if root.level > logging.DEBUG:
+        # uvicorn says two lines for every socket; a reconnect storm needs no log of its own
+        for noisy in ("uvicorn.access", "uvicorn.error", "aiosqlite", "websockets"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _without_colour(_logger: Any, _name: str, event: dict[str, Any]) -> dict[str, Any]:
+    """uvicorn repeats its messages with escape codes."""
+    event.pop("color_message", None)
+    return event
 
 
 def redact(_logger: Any, _name: str, event: dict[str, Any]) -> dict[str, Any]:

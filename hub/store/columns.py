@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Integer, Text
-from sqlalchemy.dialects.mysql import MEDIUMTEXT
+from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, Text
+from sqlalchemy.dialects.mysql import MEDIUMBLOB, MEDIUMTEXT
 from sqlalchemy.types import TypeDecorator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,5 +43,6 @@ class UtcTime(TypeDecorator[datetime]):
 
 # SQLite autoincrements only an INTEGER primary key.
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
-# MySQL's TEXT ends at 65,535 bytes.
+# MySQL's TEXT and BLOB end at 65,535 bytes.
 LongText = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
+LongBinary = LargeBinary().with_variant(MEDIUMBLOB(), "mysql", "mariadb")

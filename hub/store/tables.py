@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, MetaData, String, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, String, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from hub.store.columns import BigKey, LongText, UtcTime
+from hub.store.columns import BigKey, LongBinary, LongText, UtcTime
 
 metadata = MetaData(
     naming_convention={
@@ -195,7 +195,7 @@ class PublishBatch(Table, table=True):
     id: str = _id(key=True)
     created_at: datetime = Field(sa_type=UtcTime)
     published: bool = False
-    refs: bytes = Field(sa_column=Column(LargeBinary(16_000_000), nullable=False))
+    refs: bytes = Field(sa_column=Column(LongBinary, nullable=False))
 
 
 class Notification(Table, table=True):
@@ -225,7 +225,7 @@ class DeliveryRow(Table, table=True):
     __table_args__ = (
         UniqueConstraint("message_id", "user_id", "hop"),
         Index(None, "due_at"),
-        Index(None, "user_id", "due_at"),
+        Index("ix_delivery_open", "user_id", "state", "due_at"),
         Index(None, "channel", "provider_id"),
         _MYSQL,
     )

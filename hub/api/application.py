@@ -1,0 +1,163 @@
+"""The REST API on a FastAPI application: routers, problems, documentation and what every request passes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+
+import hub
+from hub.api import (
+    apps,
+    audit,
+    conversations,
+    deliveries,
+    docs,
+    health,
+    keys,
+    me,
+    members,
+    messages,
+    notifications,
+    policies,
+    presence,
+    problems,
+    queue,
+    tokens,
+    users,
+)
+from hub.api.field_names import FIELD_NAMES
+from hub.api.front import Front
+from hub.api.limits import Buckets
+from hub.api.metrics import RequestMetrics
+from hub.api.openapi import describe
+from hub.core.errors import HubError, QueueUnavailable
+from hub.core.ports import NewId
+from hub.settings import Settings
+
+log = logging.getLogger("hub.api")
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    notifications.router,
+    messages.router,
+    conversations.router,
+    members.router,
+    queue.router,
+    users.router,
+    me.router,
+    presence.router,
+    tokens.router,
+    policies.router,
+    deliveries.router,
+    audit.router,
+    keys.router,
+    apps.router,
+    health.router,
+)
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def new_app(
+    settings: Settings,
+    *,
+    new_id: NewId,
+    lifespan: Lifespan | None = None,
+    registry: CollectorRegistry | None = None,
+) -> FastAPI:
+    """A FastAPI application with the API on it. The lifespan sets `app.state.hub` (deps.Services)."""
+    app = FastAPI(
+        title="Notification hub",
+        version=hub.__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # A slash too many is a typing error, and a redirect would lose the body's method with some clients.
+        redirect_slashes=False,
+    )
+    include_api(app, settings, new_id=new_id, registry=registry)
+    return app
+
+
+def include_api(
+    app: FastAPI, settings: Settings, *, new_id: NewId, registry: CollectorRegistry | None = None
+) -> None:
+    """Put the API on an application that was made without docs and openapi URLs, before it starts."""
+    app.state.buckets = Buckets()
+    app.state.metrics = RequestMetrics(registry or CollectorRegistry())
+    for router in ROUTERS:
+        app.include_router(router)
+    app.include_router(docs.router)
+    described: list[dict[str, Any]] = []
+
+    def openapi() -> dict[str, Any]:
+        if not described:
+            described.append(describe(app, ROUTERS))
+        return described[0]
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    _handle_errors(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
+            expose_headers=[
+                "Link",
+                "Location",
+                "Retry-After",
+                "RateLimit",
+                "X-Request-Id",
+                "Idempotent-Replayed",
+            ],
+            max_age=600,
+        )
+    app.add_middleware(Front, metrics=app.state.metrics, max_bytes=settings.request_max_bytes, new_id=new_id)
+
+
+def _handle_errors(app: FastAPI) -> None:
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101  (registered for it)
+        return problems.of_http(request, error)
+
+    async def on_hub(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HubError)  # noqa: S101
+        return problems.of_hub_error(request, error)
+
+    async def on_queue(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        headers = {"Retry-After": "1"}
+        return problems.answer(
+            request, "queue_unavailable", "Redis cannot be reached right now.", headers=headers
+        )
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return problems.of_validation(request, error.errors(), error.body, FIELD_NAMES)
+
+    async def on_anything(request: Request, error: Exception) -> Response:
+        log.error(
+            "request_failed",
+            extra={"request_id": problems.request_id_of(request), "error": type(error).__name__},
+        )
+        headers = {"X-Request-Id": problems.request_id_of(request)}
+        return problems.answer(
+            request,
+            "internal",
+            "Something went wrong in the hub. Its log knows this request_id.",
+            headers=headers,
+        )
+
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(HubError, on_hub)
+    app.add_exception_handler(QueueUnavailable, on_queue)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(Exception, on_anything)

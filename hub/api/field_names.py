@@ -1,0 +1,20 @@
+"""All names that a request's fields may have: where a wrong one is refused, the nearest of these is offered."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hub.api import schemas_chat, schemas_config, schemas_notify, schemas_people, schemas_routing
+from hub.api.schemas import Strict
+
+
+def _all(of: type[Strict]) -> set[str]:
+    names = set(of.model_fields)
+    for child in of.__subclasses__():
+        names |= _all(child)
+    return names
+
+
+# Named, so that these modules' schemas exist when they are asked for.
+SCHEMAS: Final = (schemas_chat, schemas_config, schemas_notify, schemas_people, schemas_routing)
+FIELD_NAMES: Final = frozenset(_all(Strict))

@@ -1,0 +1,252 @@
+"""Every code that a problem document may carry, with what it means and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`retryable`: the same request may succeed later as it is."""
+
+    status: int
+    title: str
+    meaning: str
+    retryable: bool = False
+
+
+CATALOGUE: Mapping[str, Kind] = {
+    # Who is calling
+    "auth_required": Kind(
+        401,
+        "Authentication required",
+        "Send `Authorization: Bearer …` with an API key (`hub_…`) or an end user's token.",
+    ),
+    "key_invalid": Kind(
+        401,
+        "API key not valid",
+        "The key is unknown, revoked or expired. The hub does not say which; make a new key with `POST /v1/keys` "
+        "or `./run key create`.",
+    ),
+    "token_invalid": Kind(
+        401,
+        "Token not valid",
+        "The token is malformed, not signed by a key of this hub, meant for another audience or app, or not valid "
+        "yet. `detail` says which.",
+    ),
+    "token_expired": Kind(
+        401, "Token expired", "Ask the business system for a new token (`POST /v1/tokens`)."
+    ),
+    "token_revoked": Kind(
+        401,
+        "Token revoked",
+        "The user was signed out after this token was issued. Ask for a new one, if the user may have it.",
+    ),
+    "scope_missing": Kind(
+        403, "Scope missing", "The key or token is valid but was not given the scope that this route needs."
+    ),
+    "scope_exceeded": Kind(403, "Scope exceeded", "A key can only make keys with scopes that it has itself."),
+    "key_required": Kind(
+        403, "API key required", "This route is for business systems; an end user's token cannot call it."
+    ),
+    "user_token_required": Kind(
+        403, "User token required", "This route is for end users about themselves; call it with their token."
+    ),
+    "not_yourself": Kind(
+        403,
+        "Not yourself",
+        "An end user's token speaks for its own user only; leave out `user` and `sender`.",
+    ),
+    # The request
+    "request_invalid": Kind(
+        422,
+        "Request not valid",
+        "The request does not fit its schema. Each entry of `errors` has a JSON pointer into the body (or "
+        "`query:name`, `path:name`, `header:name`), a code and a sentence.",
+    ),
+    "not_supported": Kind(
+        422,
+        "Not supported yet",
+        "The field belongs to the design but not to this version. It is refused, because ignoring it would "
+        "promise what does not happen.",
+    ),
+    "body_malformed": Kind(
+        400,
+        "Body malformed",
+        "The body is not JSON in UTF-8, or is nested too deeply. NaN and Infinity are not JSON.",
+    ),
+    "body_too_large": Kind(
+        413, "Body too large", "The body is larger than HUB_REQUEST_MAX_BYTES. Send a batch in parts."
+    ),
+    "content_too_large": Kind(
+        422,
+        "Content too large",
+        "The `body` or `content` of a message is larger than HUB_BODY_MAX_BYTES when encoded as JSON. Put large "
+        "things in your own storage and send a link.",
+    ),
+    "media_type_unsupported": Kind(
+        415, "Media type not supported", "Send the body as `Content-Type: application/json`."
+    ),
+    "route_not_found": Kind(404, "No such path", "There is nothing at this path. The paths are at `/docs`."),
+    "method_not_allowed": Kind(
+        405,
+        "Method not allowed",
+        "The path exists but does not take this method; the Allow header says which it takes.",
+    ),
+    "cursor_invalid": Kind(
+        422, "Cursor not valid", "`after` must be the `next` of an earlier page of the same list."
+    ),
+    "user_required": Kind(
+        422,
+        "User required",
+        "With an API key this route needs `?user=`: whose queue, conversations or devices.",
+    ),
+    "sender_required": Kind(
+        422,
+        "Sender required",
+        "A direct conversation has two people: name the `sender`, or send a notification.",
+    ),
+    "recipients_required": Kind(422, "Recipients required", "`to` must name somebody."),
+    "expired_already": Kind(422, "Expired already", "`expires_at` lies in the past."),
+    "channel_unknown": Kind(
+        422,
+        "Channel unknown",
+        "A policy names a channel that this hub does not have; `detail` names the nearest.",
+    ),
+    "policy_unknown": Kind(
+        422, "Policy unknown", "The notification names a policy that this app does not have."
+    ),
+    "public_key_invalid": Kind(
+        422,
+        "Public key not valid",
+        "Register a PEM public key (`BEGIN PUBLIC KEY`): Ed25519 for EdDSA, P-256 for ES256, RSA of at least 2,048 "
+        "bits for RS256.",
+    ),
+    "device_invalid": Kind(422, "Device not valid", "A device id has 1 to 128 printable characters."),
+    "seq_beyond_head": Kind(
+        422,
+        "Number beyond the queue",
+        "What has not been sent cannot be acknowledged: `seq` is past the newest number.",
+    ),
+    # Things that are not there, or not yours
+    "app_not_found": Kind(404, "No such app", "There is no app of this id, or it is not yours."),
+    "key_not_found": Kind(404, "No such API key", "There is no key of this id in your app."),
+    "signing_key_not_found": Kind(
+        404, "No such signing key", "There is no signing key of this id in your app."
+    ),
+    "user_not_found": Kind(
+        404,
+        "No such user",
+        "There is no user of this id in your app. Chat needs an existing user; a notification makes unknown ones.",
+    ),
+    "device_not_found": Kind(404, "No such device", "The user has no device of this id."),
+    "conversation_not_found": Kind(
+        404,
+        "No such conversation",
+        "There is no such conversation, or the caller is not in it: the answer is the same.",
+    ),
+    "member_not_found": Kind(404, "Not a member", "This user is not in the conversation."),
+    "message_not_found": Kind(
+        404, "No such message", "There is no such message, or the caller cannot see it."
+    ),
+    "policy_not_found": Kind(404, "No such policy", "This app has no policy of this name."),
+    "notification_not_found": Kind(
+        404, "No such notification", "There is no notification of this id in your app."
+    ),
+    "delivery_not_found": Kind(404, "No such delivery", "There is no delivery of this id in your app."),
+    # What contradicts what is there
+    "app_exists": Kind(409, "App exists", "There is an app of this id already."),
+    "not_a_group": Kind(
+        409,
+        "Not a group",
+        "Only groups have members to change; a direct conversation has two people for good.",
+    ),
+    "policy_builtin": Kind(
+        409, "Policy is built in", "A built-in policy cannot be removed; one of your own under its name can."
+    ),
+    "idempotency_mismatch": Kind(
+        422,
+        "Idempotency-Key used before",
+        "This Idempotency-Key was used with another request. Use a new key for a new request.",
+    ),
+    "inbox_not_writable": Kind(403, "Inbox not writable", "Only notifications go to the inbox."),
+    "read_only": Kind(403, "Read only", "This member may read in the conversation, but not write."),
+    # Sockets (`/v1/ws`), before they are open
+    "upgrade_required": Kind(426, "Upgrade required", "This path is for WebSockets."),
+    "origin_refused": Kind(
+        403, "Origin refused", "Pages of this origin may not open sockets: HUB_WS_ORIGINS."
+    ),
+    "subprotocol_missing": Kind(400, "Subprotocol missing", "Offer the WebSocket subprotocol `hub.v1`."),
+    # Come back later
+    "rate_limited": Kind(
+        429,
+        "Too many requests",
+        "The key, user or address has used up its rate; the RateLimit and Retry-After headers say when to come back.",
+        retryable=True,
+    ),
+    "overloaded": Kind(
+        503, "Overloaded", "Too many messages are waiting to be stored. Nothing was accepted.", retryable=True
+    ),
+    "commit_timeout": Kind(
+        503,
+        "Storing took too long",
+        "The message may yet be stored: repeat with the same Idempotency-Key or client_msg_id, which is safe.",
+        retryable=True,
+    ),
+    "contention": Kind(
+        503, "Too many writers", "Others were changing the same thing. A repeat will do.", retryable=True
+    ),
+    "store_unavailable": Kind(
+        503,
+        "Database away",
+        "The database cannot be used right now. Nothing was acknowledged.",
+        retryable=True,
+    ),
+    "queue_unavailable": Kind(503, "Queue away", "Redis cannot be reached right now.", retryable=True),
+    "presence_unavailable": Kind(
+        503, "Presence away", "Presence is kept in Redis, which cannot be reached right now.", retryable=True
+    ),
+    "secret_unreadable": Kind(
+        503,
+        "Stored secret unreadable",
+        "What is encrypted in the database cannot be opened with this HUB_SECRET_KEY. Was it replaced? Set the old "
+        "key behind the new one, separated by a comma.",
+        retryable=True,
+    ),
+    "starting": Kind(503, "Starting", "The hub is not ready yet, or is shutting down.", retryable=True),
+    "internal": Kind(
+        500,
+        "Internal error",
+        "Something went wrong that should not have. The log has the details under `request_id`.",
+        retryable=True,
+    ),
+}
+
+FALLBACKS: Mapping[str, Kind] = {
+    "not_found": Kind(404, "Not found", "There is no such thing, or it is not the caller's to see."),
+    "forbidden": Kind(403, "Forbidden", "The caller may not do this."),
+    "conflict": Kind(409, "Conflict", "It contradicts something that was accepted earlier."),
+    "refused": Kind(422, "Refused", "The request cannot be done as it stands."),
+    "unavailable": Kind(
+        503, "Unavailable", "A part that the hub needs is away. Nothing was acknowledged.", retryable=True
+    ),
+}
+
+
+def markdown() -> str:
+    """The catalogue as docs/problems.md has it."""
+    lines = [
+        "# Problems",
+        "",
+        "Every error of the REST API is a problem document (RFC 9457, `application/problem+json`). `type` is a link to",
+        "this list, served by the hub itself; `code` is stable and made for programs; `detail` is for people and may",
+        "change. `retryable` says whether the same request may succeed later as it is.",
+        "",
+        "| code | status | retry | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for code, kind in CATALOGUE.items():
+        retry = "yes" if kind.retryable else ""
+        lines.append(f"| `{code}` | {kind.status} | {retry} | {kind.title}. {kind.meaning} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,288 @@
+"""The one place that wires: concrete stores, queues and channels become a hub, opened and closed in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import uuid_utils
+
+from hub.api.deps import Readiness
+from hub.channels.ws.broker import NodeBroker, Receiver, open_broker
+from hub.channels.ws.channel import WsChannel
+from hub.channels.ws.frames import encode
+from hub.channels.ws.gateway import SocketGateway
+from hub.channels.ws.last_seen import LastSeen
+from hub.channels.ws.node import Node
+from hub.channels.ws.nodes import Nodes
+from hub.channels.ws.presence import PresenceLimits, open_presence
+from hub.channels.ws.reaper import Reaper
+from hub.channels.ws.sightings import Sightings
+from hub.channels.ws.tidings import Tidings
+from hub.core.channel import Registry
+from hub.core.dispatch import DispatchLimits
+from hub.core.engine import Engine, EngineLimits, Ports, open_engine
+from hub.core.errors import QueueUnavailable, Unavailable
+from hub.core.ingest import IngestLimits
+from hub.core.message import ConversationId, UserKey
+from hub.core.ports import Broker, Executor
+from hub.redis_link import RedisLink, open_redis
+from hub.settings import Settings
+from hub.store.directory_sql import DirectoryRooms, SqlDirectory, directory_rooms
+from hub.store.people import SqlPeople
+from hub.store.queue_redis import RedisSequencer, RedisTail
+from hub.store.sql import SqlStore, open_store
+
+log = logging.getLogger("hub.bootstrap")
+
+_BATCHES_KEPT = timedelta(minutes=10)
+_PARKED_KEPT = timedelta(days=3)
+_CHECK_TIMEOUT = 2.0
+_INLINE_LEASE = timedelta(seconds=15)
+_REPUBLISH_LOCK = 600_000
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+def new_id(prefix: str) -> str:
+    """A prefixed UUIDv7 (RFC 9562): ids sort by the time they were made."""
+    return f"{prefix}_{uuid_utils.uuid7().hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """What a process has opened. `gateway` and `receiver` are there on a web node only."""
+
+    settings: Settings
+    store: SqlStore
+    link: RedisLink
+    engine: Engine
+    directory: SqlDirectory
+    people: SqlPeople
+    presence: Sightings
+    broker: NodeBroker
+    gateway: SocketGateway | None = None
+    receiver: Receiver | None = None
+    reaper: Reaper | None = None
+    last_seen: LastSeen | None = None
+
+    async def ready(self) -> Sequence[Readiness]:
+        """Each dependency, asked now, in bounded time."""
+        return await asyncio.gather(
+            _checked("database", self._ask_database),
+            _checked("redis", self._ask_redis),
+            _checked("subscription", self._ask_receiver),
+        )
+
+    async def _ask_database(self) -> None:
+        await self.store.unpublished(before=utc_now() - timedelta(days=365), limit=1)
+
+    async def _ask_redis(self) -> None:
+        await self.link.ask("PING")
+
+    async def _ask_receiver(self) -> None:
+        if self.receiver is not None and not self.receiver.healthy:
+            message = f"nothing heard from other nodes for {self.receiver.last_frame_age:.0f} s"
+            raise QueueUnavailable(message)
+
+    async def membership_changed(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
+        """After a change of membership: the next batch sees it by its version, live sessions are told here."""
+        self.engine.roster.forget([conversation])
+        with contextlib.suppress(QueueUnavailable):
+            for user in users:
+                await self.broker.drop_user(user, conversation)
+
+    async def sweep(self, *, limit: int) -> None:
+        """The outbox relay: what was committed and not published, and deliveries that are due."""
+        before = utc_now() - self.settings.republish_after
+        await self.engine.publisher.republish(before=before)
+        await self.engine.dispatcher.sweep(limit=limit)
+
+    async def reap_sessions(self) -> None:
+        """End the sessions of nodes whose lease has ended."""
+        if self.reaper is None or self.last_seen is None:
+            return
+        with contextlib.suppress(QueueUnavailable):
+            await self.reaper.sweep()
+        await self.last_seen.report()
+
+    async def forget_old(self) -> None:
+        """Remove what has outlived its use."""
+        now = utc_now()
+        await self.store.forget_batches(now - _BATCHES_KEPT)
+        await self.store.forget_idempotency(now - self.settings.idempotency_ttl)
+        await self.store.forget_parked(now - _PARKED_KEPT)
+        if self.settings.retention is not None:
+            await self.store.expire_messages(now - self.settings.retention)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What every process stands on."""
+
+    store: SqlStore
+    link: RedisLink
+    rooms: DirectoryRooms
+    nodes: Nodes
+
+
+@asynccontextmanager
+async def open_hub(settings: Settings, *, executor: Executor) -> AsyncIterator[Hub]:
+    """A web node: engine, presence, broker and sockets. On leaving, sockets are told and drained first."""
+    async with AsyncExitStack() as stack:
+        ground = await _open_ground(settings, stack)
+        presence = await stack.enter_async_context(
+            open_presence(
+                ground.link,
+                ground.nodes,
+                limits=PresenceLimits(settings.node_lease, settings.grace_app, settings.grace_web),
+                clock=utc_now,
+                seen=ground.rooms.people.seen,
+            )
+        )
+        node = Node()
+        broker, receiver = await stack.enter_async_context(
+            open_broker(ground.link, ground.nodes, presence, encode=encode, local=node)
+        )
+        channels = Registry([WsChannel(presence, here=lambda user: bool(node.seats.of(user)))])
+        engine = await _open_engine(settings, stack, ground, broker, executor, channels)
+        gateway = await stack.enter_async_context(
+            SocketGateway(
+                node=node,
+                engine=engine,
+                people=ground.rooms.people,
+                presence=presence,
+                broker=broker,
+                settings=settings,
+            )
+        )
+        yield Hub(
+            settings=settings,
+            store=ground.store,
+            link=ground.link,
+            engine=engine,
+            directory=ground.rooms.directory,
+            people=ground.rooms.people,
+            presence=presence,
+            broker=broker,
+            gateway=gateway,
+            receiver=receiver,
+        )
+
+
+@asynccontextmanager
+async def open_worker_hub(settings: Settings, *, executor: Executor) -> AsyncIterator[Hub]:
+    """A worker: the engine without sockets. It looks at presence and publishes to nodes, and is none itself."""
+    async with AsyncExitStack() as stack:
+        ground = await _open_ground(settings, stack)
+        sightings = Sightings(ground.link, ground.nodes)
+        broker = NodeBroker(ground.link, sightings, encode=encode)
+        channels = Registry([WsChannel(sightings)])
+        engine = await _open_engine(settings, stack, ground, broker, executor, channels)
+        tidings = Tidings(ground.link, ground.nodes, clock=utc_now)
+        last_seen = LastSeen(ground.rooms.people.seen)
+        yield Hub(
+            settings=settings,
+            store=ground.store,
+            link=ground.link,
+            engine=engine,
+            directory=ground.rooms.directory,
+            people=ground.rooms.people,
+            presence=sightings,
+            broker=broker,
+            reaper=Reaper(ground.link, ground.nodes, tidings, seen=last_seen.note),
+            last_seen=last_seen,
+        )
+
+
+async def _open_ground(settings: Settings, stack: AsyncExitStack) -> _Ground:
+    store = await stack.enter_async_context(open_store(settings))
+    link = await stack.enter_async_context(open_redis(settings.redis))
+    rooms = directory_rooms(store.database, settings, clock=utc_now, new_id=new_id)
+    nodes = Nodes(link, node=new_id(socket.gethostname()[:16] or "node"), lease=settings.node_lease)
+    return _Ground(store, link, rooms, nodes)
+
+
+async def _open_engine(
+    settings: Settings,
+    stack: AsyncExitStack,
+    ground: _Ground,
+    broker: Broker,
+    executor: Executor,
+    channels: Registry,
+) -> Engine:
+    ports = Ports(
+        messages=ground.store,
+        deliveries=ground.store,
+        sequencer=RedisSequencer(ground.link, tail_ttl=settings.tail_ttl),
+        tail=RedisTail(ground.link, size=settings.tail_size, ttl=settings.tail_ttl),
+        broker=broker,
+        executor=executor,
+        channels=channels,
+        clock=utc_now,
+        new_id=new_id,
+    )
+    engine = await stack.enter_async_context(open_engine(ports, engine_limits(settings)))
+    _republish_after_failover(ground.link, engine, stack)
+    return engine
+
+
+def engine_limits(settings: Settings) -> EngineLimits:
+    """The engine's bounds, as these settings say."""
+    return EngineLimits(
+        ingest=IngestLimits(
+            window=settings.batch_window,
+            size=settings.batch_size,
+            backlog=settings.ingest_backlog,
+            timeout=settings.commit_timeout,
+            inline_lease=_INLINE_LEASE,
+        ),
+        dispatch=DispatchLimits(lease=settings.delivery_lease, call_timeout=settings.delivery_lease * 0.8),
+        gap_grace=settings.gap_grace,
+        tail_size=settings.tail_size,
+        republish_margin=settings.republish_margin,
+    )
+
+
+def _republish_after_failover(link: RedisLink, engine: Engine, stack: AsyncExitStack) -> None:
+    """When Redis begins a new epoch, one process publishes again what the old one may have lost."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def republish(epoch: str) -> None:
+        try:
+            lock = ("SET", f"hub:republished:{epoch}", "1", "NX", "PX", _REPUBLISH_LOCK)
+            if await link.ask(*lock):
+                log.info("republished", extra={"batches": await engine.republish_recent()})
+        except (QueueUnavailable, Unavailable) as error:
+            log.warning("republish_failed", extra={"error": str(error)})
+
+    def on_epoch(_old: str, new: str) -> None:
+        task = asyncio.create_task(republish(new), name="republish")
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    link.on_epoch(on_epoch)
+    stack.callback(lambda: [task.cancel() for task in tasks])
+
+
+async def _checked(name: str, ask: Callable[[], Awaitable[None]]) -> Readiness:
+    started = time.perf_counter()
+    detail = ""
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT):
+            await ask()
+    except TimeoutError:
+        detail = f"no answer within {_CHECK_TIMEOUT:g} s"
+    except (QueueUnavailable, Unavailable) as error:
+        detail = str(error) or type(error).__name__
+    return Readiness(name, not detail, (time.perf_counter() - started) * 1000, detail)

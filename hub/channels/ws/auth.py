@@ -1,0 +1,192 @@
+"""Who may open a socket, and who sits down on it: origins, tokens, devices."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Final
+from urllib.parse import urlsplit
+
+from hub.channels.ws import codes
+from hub.channels.ws.codes import ErrorCode, Parting
+from hub.channels.ws.connection import Connection
+from hub.channels.ws.frames import Error, Limits, Welcome, encode_frame, error_frame
+from hub.channels.ws.heads import Heads
+from hub.channels.ws.neighbours import EngineApi, PresenceApi
+from hub.channels.ws.node import Node, dismissal
+from hub.channels.ws.requests import MAX_PAGE, MAX_WATCHED, Hello
+from hub.channels.ws.seats import Occupant, Seat, make_room, occupant
+from hub.channels.ws.session import Rules
+from hub.core.errors import QueueUnavailable, Refused, Unavailable
+from hub.core.identity import SocketPolicy
+from hub.core.ports import Broker, People
+from hub.settings import Settings
+
+log = logging.getLogger("hub.ws.auth")
+
+_AT_ONCE: Final = 64
+"""Hellos looked up at the same time: a reconnect storm must leave the database some air."""
+_PATIENCE: Final = 10.0
+"""Seconds that a hello may wait for its turn and its answers."""
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str]) -> bool:
+    """Whether a browser page of this origin may open a socket.
+
+    No Origin is no browser. With a list, exactly those on it may (`*` is all); without one, pages that were
+    served under the same host and port as the socket.
+    """
+    if origin is None:
+        return True
+    if allowed:
+        return "*" in allowed or origin.lower().rstrip("/") in {o.lower().rstrip("/") for o in allowed}
+    page = urlsplit(origin.lower())
+    if page.scheme not in ("http", "https") or host is None:
+        return False
+    try:
+        port = page.port or _DEFAULT_PORTS[page.scheme]
+        mine = urlsplit(f"//{host.lower()}")
+        return page.hostname == mine.hostname and port == (mine.port or _DEFAULT_PORTS[page.scheme])
+    except ValueError:
+        return False
+
+
+class Greeter:
+    """From hello to welcome."""
+
+    def __init__(
+        self,
+        *,
+        engine: EngineApi,
+        people: People,
+        presence: PresenceApi,
+        broker: Broker,
+        node: Node,
+        heads: Heads,
+        rules: Rules,
+        settings: Settings,
+        dismiss: Callable[[Connection, Parting], None],
+    ) -> None:
+        self._engine = engine
+        self._people = people
+        self._presence = presence
+        self._broker = broker
+        self._node = node
+        self._heads = heads
+        self._heartbeat = settings.heartbeat.total_seconds()
+        self._dismiss = dismiss
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self.limits = Limits(
+            frame_bytes=settings.ws_max_frame,
+            body_bytes=settings.body_max_bytes,
+            frames_per_second=settings.frames_per_second,
+            requests_in_flight=rules.in_flight,
+            page=MAX_PAGE,
+            watched_users=MAX_WATCHED,
+        )
+
+    async def greet(self, link: Connection, hello: Hello) -> bool:
+        """Seat the caller and say welcome; True where that was done. Otherwise the socket is closed."""
+        try:
+            async with asyncio.timeout(_PATIENCE), self._turns:
+                return await self._greet(link, hello)
+        except Refused as error:
+            link.send(error_frame(hello.id, error))
+            link.bye(codes.OF_REFUSAL.get(error.code, codes.FORBIDDEN))
+        except Unavailable as error:
+            link.send(error_frame(hello.id, error))
+            link.bye(codes.UNAVAILABLE, retry_after_s=error.retry_after.total_seconds())
+        except TimeoutError:
+            link.bye(codes.UNAVAILABLE, retry_after_s=2.0)
+        except Exception:
+            log.exception("hello_failed")
+            link.bye(codes.INTERNAL, retry_after_s=5.0)
+        return False
+
+    async def _greet(self, link: Connection, hello: Hello) -> bool:
+        user = await self._people.authenticate(hello.token)
+        device = await self._people.device(user, hello.device.id, hello.device.platform, hello.device.name)
+        policy = await self._people.socket_policy(user.app)
+        if link.closed:
+            return False
+        seat = Seat(self._engine.new_id("ses"), user, device)
+        if not self._take(link, seat, policy) or not await self._announce(link, seat, policy):
+            refused = Error(ErrorCode.TOO_MANY_SESSIONS, "no more sessions on this platform", False, hello.id)
+            link.send(encode_frame(refused))
+            link.bye(codes.TOO_MANY_SESSIONS)
+            return False
+        # The seat is taken and registered before the head is read: what is committed later is either pushed here
+        # or below this head.
+        head = await self._heads.of(user.key)
+        if link.closed:
+            return False
+        self._welcome(link, seat, hello, head)
+        return True
+
+    def _take(self, link: Connection, seat: Seat, policy: SocketPolicy) -> bool:
+        """No await in here: two hellos of one user are decided one after the other."""
+        taken = {
+            other.seat.id: other for other in self._node.seats.of(seat.user.key) if other.seat is not None
+        }
+        room = make_room([occupant(o.seat) for o in taken.values() if o.seat], occupant(seat), policy)
+        if room.refused:
+            return False
+        for leaving in room.leaving:
+            self._dismiss(taken[leaving], codes.REPLACED)
+        link.seat = seat
+        self._node.seats.add(seat.user.key, link)
+        return True
+
+    async def _announce(self, link: Connection, seat: Seat, policy: SocketPolicy) -> bool:
+        """False where the user has too many sessions on other nodes."""
+        admitted = True
+        try:
+            await self._presence.register(seat)
+            admitted = await self._make_room_elsewhere(seat, policy)
+        except QueueUnavailable:
+            log.info("presence_away", extra={"session": seat.id})
+        if link.closed or not admitted:
+            # It went while it was being registered, and may have been taken off before it was put on.
+            await self._presence.unregister(seat)
+            return admitted
+        rooms = await self._people.read_diffused(seat.user.key)
+        if not link.closed:
+            self._node.rooms.put(seat.user.key, rooms)
+        return True
+
+    async def _make_room_elsewhere(self, seat: Seat, policy: SocketPolicy) -> bool:
+        """The same policy over all nodes. Of two that come at the same time only the older one leaves."""
+        user = seat.user.key
+        if not await self._presence.nodes_of([user]):
+            return True
+        everywhere = sorted(
+            (await self._presence.sessions([user]))[user], key=lambda info: (info.since, info.session)
+        )
+        mine = next((at for at, info in enumerate(everywhere) if info.session == seat.id), len(everywhere))
+        older = [Occupant(info.session, info.device, info.platform) for info in everywhere[:mine]]
+        room = make_room(older, occupant(seat), policy)
+        if room.leaving:
+            await self._broker.signal([user], dismissal(sorted(room.leaving)))
+        return not room.refused
+
+    def _welcome(self, link: Connection, seat: Seat, hello: Hello, head: int) -> None:
+        cursor = seat.device.cursor if hello.cursor is None else hello.cursor
+        link.session.begin(cursor=cursor, head=head)
+        if seat.device.cursor < cursor <= head:
+            self._engine.ack(seat.device.key, seat.user.key, cursor)
+        now = self._engine.clock()
+        left = (seat.user.expires_at - now).total_seconds()
+        link.expires = asyncio.get_running_loop().time() + left
+        welcome = Welcome(
+            session=seat.id,
+            user=seat.user.id,
+            head=head,
+            cursor=cursor,
+            heartbeat_s=self._heartbeat,
+            at=now,
+            limits=self.limits,
+            id=hello.id,
+        )
+        link.send(encode_frame(welcome))

@@ -1,0 +1,88 @@
+"""What the gateway asks of the rest of the hub: the engine's verbs, and presence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from hub.channels.ws.seats import Seat
+from hub.channels.ws.sightings import SessionInfo
+from hub.core.identity import EndUser
+from hub.core.message import Accepted, ConversationId, DeviceKey, Draft, HistoryPage, Page, UserKey
+
+
+class EngineApi(Protocol):
+    """The verbs. They raise errors.Refused and errors.Unavailable."""
+
+    async def submit(self, draft: Draft) -> Accepted:
+        """Commit a message. Drafts submitted one after another are accepted in that order."""
+        ...
+
+    async def sync(self, user: UserKey, *, after: int, limit: int) -> Page:
+        """A contiguous page of a queue."""
+        ...
+
+    async def heads(self, users: Sequence[UserKey]) -> Sequence[int]:
+        """The newest committed number of each queue, in the order asked."""
+        ...
+
+    async def history(
+        self,
+        conversation: ConversationId,
+        *,
+        reader: UserKey | None,
+        after: int | None,
+        before: int | None,
+        limit: int,
+    ) -> HistoryPage:
+        """A page of a conversation that the reader may see."""
+        ...
+
+    def ack(self, device: DeviceKey, user: UserKey, seq: int) -> None:
+        """The device has everything up to `seq`. Never blocks."""
+        ...
+
+    async def read(self, reader: EndUser, conversation: ConversationId, seq: int) -> None:
+        """Move the read cursor; whom it concerns hears of it."""
+        ...
+
+    def new_id(self, prefix: str) -> str:
+        """A new id that sorts by time."""
+        ...
+
+    def clock(self) -> datetime:
+        """Now, aware UTC."""
+        ...
+
+
+class PresenceApi(Protocol):
+    """Who is online, over all nodes. The questions may raise errors.QueueUnavailable."""
+
+    async def register(self, session: Seat) -> None:
+        """This session is live on this node. Twice is harmless."""
+        ...
+
+    async def unregister(self, session: Seat) -> None:
+        """It is not any more. Twice is harmless."""
+        ...
+
+    async def nodes_of(self, users: Collection[UserKey]) -> Mapping[str, Collection[UserKey]]:
+        """The other nodes on which these users have live sessions. Free where there is no other node."""
+        ...
+
+    async def sessions(self, users: Collection[UserKey]) -> Mapping[UserKey, Sequence[SessionInfo]]:
+        """The live sessions of each of these users, on all nodes."""
+        ...
+
+    async def online(self, users: Collection[UserKey]) -> Mapping[UserKey, Mapping[str, object]]:
+        """What may be told of these users."""
+        ...
+
+    async def watch(self, users: Collection[UserKey]) -> None:
+        """Changes of these are wanted on this node."""
+        ...
+
+    async def unwatch(self, users: Collection[UserKey]) -> None:
+        """Not any more."""
+        ...

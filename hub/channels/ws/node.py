@@ -1,0 +1,191 @@
+"""The live connections of this process, and everything that is pushed to them.
+
+One message to a thousand sockets is encoded once; each socket gets its own number in front of the same bytes, and
+what comes for one socket within one call is one write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import msgspec
+
+from hub.channels.ws import codes
+from hub.channels.ws.codes import Parting
+from hub.channels.ws.connection import Connection
+from hub.channels.ws.frames import Grew, PresenceNow, encode_frame, stamp, ws_frame
+from hub.channels.ws.interests import Rooms, Watchers
+from hub.channels.ws.parcel import Parcel
+from hub.channels.ws.seats import Seats
+from hub.core.message import ConversationId, UserKey
+
+if TYPE_CHECKING:
+    from hub.channels.ws.catchup import Recovery
+
+_MISSED_ROOMS: Final = 1_000
+"""Conversations remembered for a socket that is full; past it they are all mentioned when it drains."""
+
+
+class Attendant(Protocol):
+    """What the registry asks of its gateway."""
+
+    def dismiss(self, link: Connection, parting: Parting) -> None:
+        """Say bye and close."""
+        ...
+
+    def memberships_changed(self, user: UserKey) -> None:
+        """Read again which conversations the user is in."""
+        ...
+
+
+class _Dismissal(msgspec.Struct):
+    sessions: frozenset[str]
+
+
+_DISMISSAL: Final = b'{"type":"hub.dismiss"'
+
+
+def dismissal(sessions: Sequence[str]) -> dict[str, object]:
+    """A signal between nodes, never written to a socket: these sessions have been replaced."""
+    return {"type": "hub.dismiss", "sessions": list(sessions)}
+
+
+class Node:
+    """The registry, and what the broker calls (`LocalSessions`). Works without a gateway: then nobody is here."""
+
+    def __init__(self) -> None:
+        self.seats: Seats[Connection] = Seats()
+        self.watchers: Watchers[Connection] = Watchers()
+        self.rooms = Rooms()
+        self.pushed = 0
+        """Messages written to sockets as they came."""
+        self.held_back = 0
+        """Messages left to recovery: out of order, or a socket that is busy or full."""
+        self._recovery: Recovery | None = None
+        self._attendant: Attendant | None = None
+        self._missed: dict[Connection, dict[ConversationId, int | None]] = {}
+
+    def attend(self, recovery: Recovery, attendant: Attendant) -> None:
+        """A gateway is there."""
+        self._recovery = recovery
+        self._attendant = attendant
+
+    # What the broker calls
+
+    def push(self, parcels: Sequence[Parcel]) -> None:
+        """Write these to the sockets of their users, in this order; several for one socket are one write."""
+        here = cast("dict[int, tuple[Connection, ...]]", self.seats.by_user)
+        gathered: list[Connection] = []
+        gather = len(parcels) > 1
+        pushed = 0
+        for parcel in parcels:
+            if parcel.grew:
+                self._grew(parcel)
+                continue
+            frame_for = None
+            for user, q in parcel.users:
+                for link in here.get(user, ()):
+                    if not link.session.offer(q):
+                        self._hold_back(link)
+                        continue
+                    if frame_for is None:
+                        frame_for = stamp(parcel.rest, len(parcel.users))
+                    pushed += 1
+                    if not gather:
+                        link.write(frame_for(q))
+                    elif link.gather(frame_for(q)):
+                        gathered.append(link)
+        for link in gathered:
+            link.flush()
+        self.pushed += pushed
+
+    def _hold_back(self, link: Connection) -> None:
+        session = link.session
+        if session.behind:
+            self.held_back += 1
+            if session.flowing and self._recovery is not None:
+                self._recovery.soon(link)
+
+    def signal(self, users: Collection[UserKey], frame: bytes) -> None:
+        """A frame (its JSON) that is not stored. Who is full or not ready misses it."""
+        if frame.startswith(_DISMISSAL):
+            self._dismiss(users, frame)
+            return
+        whole = ws_frame(frame)
+        for user in users:
+            for link in self.seats.of(user):
+                if link.session.hears:
+                    link.write(whole)
+
+    def presence_changed(self, user: UserKey, online: bool, at: datetime) -> None:
+        """A watched user came or went."""
+        frames: dict[str, bytes] = {}
+        for link, name in self.watchers.of(user):
+            if name not in frames:
+                frames[name] = ws_frame(encode_frame(PresenceNow(name, online, at)))
+            if link.session.hears:
+                link.write(frames[name])
+
+    def catch_up(self) -> None:
+        """Something may have been lost on the way to this node: every queue is asked."""
+        for link in self.seats:
+            if self._recovery is not None:
+                self._recovery.soon(link, doubt=True)
+            if link.seat is not None:
+                for room in self.rooms.of(link.seat.user.key):
+                    self._tell_growth(link, room, None, ws_frame(encode_frame(Grew(room, None))))
+
+    def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
+        """A membership, or (None) what the user may do at all, has changed."""
+        if self._attendant is None or not self.seats.of(user):
+            return
+        if conversation is not None:
+            self._attendant.memberships_changed(user)
+        else:
+            for link in self.seats.of(user):
+                self._attendant.dismiss(link, codes.RIGHTS_CHANGED)
+
+    def _dismiss(self, users: Collection[UserKey], frame: bytes) -> None:
+        sessions = msgspec.json.decode(frame, type=_Dismissal).sessions
+        for user in users:
+            for link in self.seats.of(user):
+                if self._attendant is not None and link.seat is not None and link.seat.id in sessions:
+                    self._attendant.dismiss(link, codes.REPLACED)
+
+    # Conversations without entries
+
+    def _grew(self, parcel: Parcel) -> None:
+        room, whole = ConversationId(parcel.conversation), ws_frame(parcel.rest)
+        for user in self.rooms.users(room):
+            for link in self.seats.of(user):
+                self._tell_growth(link, room, parcel.seq, whole)
+
+    def _tell_growth(self, link: Connection, room: ConversationId, seq: int | None, whole: bytes) -> None:
+        if link.session.hears:
+            link.write(whole)
+        elif link.session.paused:
+            missed = self._missed.setdefault(link, {})
+            if room in missed or len(missed) < _MISSED_ROOMS:
+                missed[room] = seq
+
+    def tell_missed(self, link: Connection) -> None:
+        """The socket has drained: which conversations grew meanwhile."""
+        for room, seq in self._missed.pop(link, {}).items():
+            link.send(encode_frame(Grew(room, seq)))
+
+    # Coming and going
+
+    def leave(self, link: Connection) -> tuple[bool, list[UserKey]]:
+        """The connection takes no more part. Returns whether it was its user's last, and who is watched by nobody
+        any more. Twice is harmless."""
+        self._missed.pop(link, None)
+        _, unwatched = self.watchers.replace(link, {})
+        if link.seat is None:
+            return False, unwatched
+        user = link.seat.user.key
+        last = self.seats.remove(user, link)
+        if last:
+            self.rooms.drop(user)
+        return last, unwatched

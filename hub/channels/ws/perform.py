@@ -1,0 +1,255 @@
+"""Doing what a live session asks for, and answering it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, assert_never
+
+from hub.channels.ws import codes
+from hub.channels.ws.background import Background
+from hub.channels.ws.catchup import Recovery
+from hub.channels.ws.codes import ErrorCode
+from hub.channels.ws.connection import Connection
+from hub.channels.ws.frames import (
+    Error,
+    Ok,
+    Pong,
+    Rebase,
+    Watching,
+    encode_frame,
+    error_frame,
+    history_batch,
+    named_presence,
+    refused_of,
+    sync_batch,
+)
+from hub.channels.ws.heads import Heads
+from hub.channels.ws.neighbours import EngineApi, PresenceApi
+from hub.channels.ws.node import Node
+from hub.channels.ws.requests import History, Ping, Read, Send, Sync, Typing, Watch
+from hub.channels.ws.seats import Seat
+from hub.channels.ws.session import Request
+from hub.core.errors import HubError, NotFound, QueueUnavailable, Unavailable
+from hub.core.message import AppId, ConversationId, Draft, MessageId, Target, ToConversation, ToUser, UserKey
+from hub.core.ports import Broker, People
+
+log = logging.getLogger("hub.ws.perform")
+
+_ANSWER_BYTES: Final = 1_048_576
+"""Bodies in one answer; a page that has more is cut and says so."""
+_KNOWN_USERS: Final = 20_000
+_TYPING_EVERY: Final = 1.0
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Performer:
+    """One for all connections of a node. Every answer is bounded, and so is what waits to be written."""
+
+    def __init__(
+        self,
+        *,
+        engine: EngineApi,
+        people: People,
+        presence: PresenceApi,
+        broker: Broker,
+        node: Node,
+        heads: Heads,
+        recovery: Recovery,
+        background: Background,
+        hard_bytes: int,
+    ) -> None:
+        self._engine = engine
+        self._people = people
+        self._presence = presence
+        self._broker = broker
+        self._node = node
+        self._heads = heads
+        self._recovery = recovery
+        self._background = background
+        self._hard_bytes = hard_bytes
+        self._users: OrderedDict[tuple[AppId, str], UserKey] = OrderedDict()
+        self._lanes: dict[Connection, deque[Send]] = {}
+        self._typed: dict[Connection, float] = {}
+
+    def perform(self, link: Connection, seat: Seat, request: Request) -> None:
+        """Start it; the answer is written when it is there. Sends are submitted in the order of their coming."""
+        match request:
+            case Send():
+                self._send(link, seat, request)
+            case Sync():
+                self._start(link, request.id, partial(self._sync, link, seat, request))
+            case History():
+                self._start(link, request.id, partial(self._history, link, seat, request))
+            case Read():
+                conversation = ConversationId(request.conversation)
+                self._start(link, None, partial(self._engine.read, seat.user, conversation, request.seq))
+            case Typing():
+                self._start(link, None, partial(self._typing, link, seat, request))
+            case Watch():
+                self._start(link, request.id, partial(self._watch, link, seat, request))
+            case Ping():
+                self._start(link, request.id, partial(self._ping, link, seat, request))
+            case _:
+                assert_never(request)
+
+    def forget(self, link: Connection) -> None:
+        """The connection is gone."""
+        self._typed.pop(link, None)
+
+    def answer(self, link: Connection, payload: bytes) -> None:
+        """Write an answer; who asks more than it reads is sent away."""
+        link.send(payload)
+        if link.backlog > self._hard_bytes:
+            link.bye(codes.SLOW_CONSUMER)
+            link.abort()
+
+    def _start(self, link: Connection, request: str | int | None, work: Work) -> None:
+        self._background.start(self._guarded(link, request, work), name="ws-request")
+
+    async def _guarded(self, link: Connection, request: str | int | None, work: Work) -> None:
+        try:
+            await work()
+        except HubError as error:
+            self.answer(link, error_frame(request, error))
+        except QueueUnavailable:
+            self.answer(link, error_frame(request, _away()))
+        except Exception:
+            log.exception("request_failed")
+            failed = Error(ErrorCode.INTERNAL, "the hub failed on this request", True, request)
+            self.answer(link, encode_frame(failed))
+        finally:
+            link.session.done()
+
+    # send
+
+    def _send(self, link: Connection, seat: Seat, request: Send) -> None:
+        lane = self._lanes.get(link)
+        if lane is not None:
+            lane.append(request)
+            return
+        target = self._known_target(seat, request)
+        if target is not None:
+            self._start(link, request.id, partial(self._submit, link, seat, request, target))
+            return
+        self._lanes[link] = deque([request])
+        self._background.start(self._resolve(link, seat), name="ws-resolve")
+
+    def _known_target(self, seat: Seat, request: Send) -> Target | None:
+        if request.to.conversation is not None:
+            return ToConversation(ConversationId(request.to.conversation))
+        key = self._users.get((seat.user.app, request.to.user or ""))
+        return None if key is None else ToUser(key)
+
+    async def _resolve(self, link: Connection, seat: Seat) -> None:
+        """While one send waits for its recipient to be looked up, later ones of this connection wait behind it."""
+        lane = self._lanes[link]
+        try:
+            while lane:
+                request = lane.popleft()
+                target = self._known_target(seat, request) or await self._look_up(seat, request)
+                self._start(link, request.id, partial(self._submit, link, seat, request, target))
+        finally:
+            del self._lanes[link]
+
+    async def _look_up(self, seat: Seat, request: Send) -> Target | HubError:
+        name = request.to.user or ""
+        try:
+            key = await self._people.user_key(seat.user.app, name)
+        except HubError as error:
+            return error
+        except Exception:
+            log.exception("lookup_failed")
+            return _away()
+        if key is None:
+            return NotFound(ErrorCode.USER_NOT_FOUND, f"no user {name!r} in this app")
+        self._users[(seat.user.app, name)] = key
+        while len(self._users) > _KNOWN_USERS:
+            self._users.popitem(last=False)
+        return ToUser(key)
+
+    async def _submit(self, link: Connection, seat: Seat, request: Send, target: Target | HubError) -> None:
+        if isinstance(target, HubError):
+            raise target
+        draft = Draft(
+            id=MessageId(self._engine.new_id("msg")),
+            app=seat.user.app,
+            sender=seat.user.key,
+            sender_id=seat.user.id,
+            to=target,
+            kind=request.kind,
+            body=bytes(request.body).decode(),
+            created_at=self._engine.clock(),
+            client_msg_id=request.client_msg_id,
+            mentions=request.mentions,
+        )
+        done = await self._engine.submit(draft)
+        ok = Ok(request.id, done.message, done.conversation, done.seq, done.at, done.duplicate)
+        self.answer(link, encode_frame(ok))
+
+    # reading
+
+    async def _sync(self, link: Connection, seat: Seat, request: Sync) -> None:
+        page = await self._engine.sync(seat.user.key, after=request.after, limit=request.limit)
+        if page.rebase:
+            self.answer(link, encode_frame(Rebase(page.next, request.id)))
+        else:
+            self.answer(link, sync_batch(request.id, page, most_bytes=_ANSWER_BYTES))
+
+    async def _history(self, link: Connection, seat: Seat, request: History) -> None:
+        page = await self._engine.history(
+            ConversationId(request.conversation),
+            reader=seat.user.key,
+            after=request.after,
+            before=request.before,
+            limit=request.limit,
+        )
+        payload = history_batch(
+            request.id,
+            request.conversation,
+            page,
+            newest_first=request.after is None,
+            most_bytes=_ANSWER_BYTES,
+        )
+        self.answer(link, payload)
+
+    async def _ping(self, link: Connection, seat: Seat, request: Ping) -> None:
+        head = await self._heads.of(seat.user.key)
+        self.answer(link, encode_frame(Pong(request.id, head)))
+        link.session.heard_head(head)
+        if link.session.behind:
+            self._recovery.soon(link)
+
+    # other people
+
+    async def _typing(self, link: Connection, seat: Seat, request: Typing) -> None:
+        now = time.monotonic()
+        if now - self._typed.get(link, -_TYPING_EVERY) < _TYPING_EVERY or link.closed:
+            return
+        self._typed[link] = now
+        conversation = ConversationId(request.conversation)
+        others = [m for m in await self._people.members(conversation, seat.user.key) if m != seat.user.key]
+        if others:
+            frame = {"type": "typing", "conversation": conversation, "user": seat.user.id}
+            await self._broker.signal(others, frame)
+
+    async def _watch(self, link: Connection, seat: Seat, request: Watch) -> None:
+        names = await self._people.acquainted(seat.user.key, seat.user.app, request.users)
+        if link.closed:
+            return
+        first, last = self._node.watchers.replace(link, {key: name for name, key in names.items()})
+        if last:
+            await self._presence.unwatch(last)
+        if first:
+            await self._presence.watch(first)
+        known = await self._presence.online(list(names.values())) if names else {}
+        presence = named_presence(names, known)
+        self.answer(link, encode_frame(Watching(request.id, presence, refused_of(request.users, names))))
+
+
+def _away() -> Unavailable:
+    return Unavailable(ErrorCode.UNAVAILABLE, "A part of the hub is away. Try again shortly.")

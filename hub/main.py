@@ -1,0 +1,63 @@
+"""The web application: REST on FastAPI, the socket as raw ASGI beside it, one hub behind both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub.api.application import new_app
+from hub.bootstrap import new_id, open_hub
+from hub.channels.ws.routes import PATH, SocketApp
+from hub.metrics import HubCollector
+from hub.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> ASGIApp:
+    """An ASGI application; its lifespan opens the hub and, at the end, drains and closes it."""
+    chosen = settings or Settings()
+    sockets = _Sockets()
+    registry = CollectorRegistry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # celery is only imported where something runs, not where something asks for the version
+        from tasks.app import make_app
+        from tasks.queue import CeleryExecutor
+
+        executor = CeleryExecutor(make_app(chosen), batch=chosen.delivery_batch)
+        async with open_hub(chosen, executor=executor) as hub:
+            app.state.hub = hub
+            registry.register(HubCollector(hub))
+            if hub.gateway is not None:
+                sockets.app = SocketApp(hub.gateway, chosen)
+            try:
+                yield
+            finally:
+                sockets.app = None
+
+    app = new_app(chosen, new_id=new_id, lifespan=lifespan, registry=registry)
+    return _Entrance(app, sockets)
+
+
+class _Sockets:
+    """The socket application, while the hub is open."""
+
+    app: SocketApp | None = None
+
+
+class _Entrance:
+    """Sends the socket's path past FastAPI: accepting through its router costs twice as much."""
+
+    def __init__(self, app: FastAPI, sockets: _Sockets) -> None:
+        self.app = app
+        self._sockets = sockets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and scope["path"] == PATH and self._sockets.app is not None:
+            await self._sockets.app(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)

@@ -1,0 +1,174 @@
+"""Users and their devices: reads, numbers, and writes inside a change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hub.core.errors import NotFound
+from hub.core.message import AppId, UserKey
+from hub.core.records import DeviceRecord, PageRequest, Slice, UserRecord, UserWrite
+from hub.store.directory_base import (
+    DEVICE,
+    USER,
+    Basis,
+    BigInt,
+    insert_ignore,
+    place,
+    slice_of,
+    values_of,
+)
+
+_CHUNK = 1_000
+
+
+def user_of(row: Row[Any]) -> UserRecord:
+    """A row of the user table as a value."""
+    return UserRecord(
+        key=UserKey(row.id),
+        app=AppId(row.app_id),
+        id=row.user_id,
+        name=row.name,
+        locale=row.locale,
+        timezone=row.timezone,
+        preferences=row.preferences,
+        created_at=row.created_at,
+        last_seen_at=row.last_seen_at,
+    )
+
+
+def _device_of(row: Row[Any]) -> DeviceRecord:
+    return DeviceRecord(row.device_id, row.platform, row.name, row.cursor, row.created_at, row.last_seen_at)
+
+
+async def find_numbers(
+    connection: AsyncConnection, app: AppId, user_ids: Collection[str]
+) -> dict[str, UserKey]:
+    """The numbers of those users of the app that exist."""
+    found: dict[str, UserKey] = {}
+    wanted = sorted(user_ids)
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        query = select(USER.c.user_id, USER.c.id).where(USER.c.app_id == app, USER.c.user_id.in_(some))
+        found.update({row.user_id: UserKey(row.id) for row in await connection.execute(query)})
+    return found
+
+
+async def insert_users(
+    connection: AsyncConnection, app: AppId, users: Sequence[UserWrite], now: datetime
+) -> None:
+    """Add those that do not exist. In the order of their ids, so that two writers cannot wait for each other."""
+    rows = [_new_row(app, user, now) for user in sorted(users, key=lambda user: user.id)]
+    for start in range(0, len(rows), _CHUNK):
+        await connection.execute(insert_ignore(connection, USER, rows[start : start + _CHUNK]))
+
+
+def _new_row(app: AppId, user: UserWrite, now: datetime) -> dict[str, object]:
+    return {
+        "app_id": app,
+        "user_id": user.id,
+        "name": user.name or "",
+        "locale": user.locale or "zh-CN",
+        "timezone": user.timezone or "Asia/Shanghai",
+        "preferences": user.preferences or "{}",
+        "created_at": now,
+    }
+
+
+async def write_users(
+    connection: AsyncConnection, app: AppId, users: Sequence[UserWrite], now: datetime
+) -> list[tuple[UserRecord, bool]]:
+    """Make or change each; of one named twice the last one holds."""
+    wanted = {user.id: user for user in users}
+    existing = await find_numbers(connection, app, wanted)
+    await insert_users(connection, app, [user for user in wanted.values() if user.id not in existing], now)
+    for user_id, key in sorted(existing.items(), key=lambda item: item[1]):
+        await _change_user(connection, key, wanted[user_id])
+    records: dict[str, UserRecord] = {}
+    ids = sorted(wanted)
+    for start in range(0, len(ids), _CHUNK):
+        some = ids[start : start + _CHUNK]
+        query = select(USER).where(USER.c.app_id == app, USER.c.user_id.in_(some))
+        records.update({row.user_id: user_of(row) for row in await connection.execute(query)})
+    return [(records[user.id], user.id not in existing) for user in users]
+
+
+async def _change_user(connection: AsyncConnection, key: UserKey, user: UserWrite) -> None:
+    fields = {
+        "name": user.name,
+        "locale": user.locale,
+        "timezone": user.timezone,
+        "preferences": user.preferences,
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    if given:
+        await connection.execute(update(USER).where(USER.c.id == key).values(given))
+
+
+class UserReads:
+    """The directory's questions about people."""
+
+    _basis: Basis
+
+    async def user_keys(self, app: AppId, user_ids: Collection[str]) -> Mapping[str, UserKey]:
+        """The hub's numbers of users; unknown ones are missing. One query at most."""
+        known = self._basis.caches.numbers.keys(app, user_ids)
+        missing = set(user_ids).difference(known)
+        if missing:
+            found = await self._basis.database.read(lambda c: find_numbers(c, app, missing))
+            self._basis.caches.numbers.learn(app, found)
+            known.update(found)
+        return known
+
+    async def ensure_users(self, app: AppId, user_ids: Collection[str]) -> Mapping[str, UserKey]:
+        """The same, and unknown ones are made."""
+        known = dict(await self.user_keys(app, user_ids))
+        missing = sorted(set(user_ids).difference(known))
+        if missing:
+            now = self._basis.clock()
+
+            async def work(connection: AsyncConnection) -> dict[str, UserKey]:
+                await insert_users(connection, app, [UserWrite(name) for name in missing], now)
+                return await find_numbers(connection, app, missing)
+
+            found = await self._basis.database.write(work)
+            self._basis.caches.numbers.learn(app, found)
+            known.update(found)
+        return known
+
+    async def users(self, app: AppId, page: PageRequest) -> Slice[UserRecord]:
+        """The app's users, by their ids."""
+        query = select(USER).where(USER.c.app_id == app).order_by(USER.c.user_id)
+        if page.after is not None:
+            query = query.where(USER.c.user_id > values_of(page.after, tuple[str])[0])
+        return await slice_of(
+            self._basis.database, query, page, read=user_of, mark=lambda row: place(row.user_id)
+        )
+
+    async def user(self, app: AppId, user_id: str) -> UserRecord:
+        """One user. Raises NotFound."""
+        query = select(USER).where(USER.c.app_id == app, USER.c.user_id == user_id)
+        rows = await self._basis.database.rows(query)
+        if not rows:
+            raise NotFound("user_not_found", "There is no such user.")
+        return user_of(rows[0])
+
+    async def last_seen(self, users: Collection[UserKey]) -> Mapping[UserKey, datetime]:
+        """When users were last online; those never seen are missing."""
+        query = select(USER.c.id, USER.c.last_seen_at).where(
+            USER.c.id.in_(users), USER.c.last_seen_at.is_not(None)
+        )
+        return {UserKey(row.id): row.last_seen_at for row in await self._basis.database.rows(query)}
+
+    async def devices(self, user: UserKey, page: PageRequest) -> Slice[DeviceRecord]:
+        """A user's devices."""
+        query = select(DEVICE).where(DEVICE.c.user_id == user).order_by(DEVICE.c.id)
+        if page.after is not None:
+            query = query.where(DEVICE.c.id > values_of(page.after, tuple[BigInt])[0])
+        return await slice_of(
+            self._basis.database, query, page, read=_device_of, mark=lambda row: place(row.id)
+        )

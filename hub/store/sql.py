@@ -1,0 +1,69 @@
+"""The SQL store: the ports of the engine that a database answers, brought together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hub.core.ports import Clock
+from hub.settings import Settings
+from hub.store.clock import utc_now
+from hub.store.sql_commit import SqlCommit
+from hub.store.sql_cursors import SqlCursors
+from hub.store.sql_deliveries import SqlDeliveries
+from hub.store.sql_engine import Database, open_database
+from hub.store.sql_housekeeping import SqlHousekeeping
+from hub.store.sql_messages import SqlMessages
+from hub.store.sql_prior import SqlPrior
+
+
+class SqlStore:
+    """`MessageStore`, `DeliveryStore` and `Housekeeping` over one database, which others may share."""
+
+    def __init__(self, database: Database, settings: Settings, *, clock: Clock = utc_now) -> None:
+        self.database = database
+        prior = SqlPrior(database, idempotency_ttl=settings.idempotency_ttl)
+        commit = SqlCommit(database, idempotency_ttl=settings.idempotency_ttl)
+        messages = SqlMessages(database)
+        cursors = SqlCursors(database)
+        deliveries = SqlDeliveries(database, clock=clock)
+        housekeeping = SqlHousekeeping(database)
+
+        self.prior = prior.prior
+        self.conversations = messages.conversations
+        self.membership = messages.membership
+        self.heads = messages.heads
+        self.commit = commit.commit
+        self.mark_published = commit.mark_published
+        self.unpublished = messages.unpublished
+        self.committed_since = messages.committed_since
+        self.entries = messages.entries
+        self.messages = messages.messages
+        self.history = messages.history
+        self.inbox_history = messages.inbox_history
+        self.first_seq = messages.first_seq
+        self.close_gap = cursors.close_gap
+        self.move_cursors = cursors.move_cursors
+        self.move_read = cursors.move_read
+
+        self.deliveries = deliveries.deliveries
+        self.due = deliveries.due
+        self.open_of_users = deliveries.open_of_users
+        self.save = deliveries.save
+        self.by_provider_id = deliveries.by_provider_id
+        self.notifications = deliveries.notifications
+        self.user_ids = deliveries.user_ids
+
+        self.park_receipt = housekeeping.park_receipt
+        self.take_parked = housekeeping.take_parked
+        self.forget_parked = housekeeping.forget_parked
+        self.forget_batches = housekeeping.forget_batches
+        self.forget_idempotency = housekeeping.forget_idempotency
+        self.expire_messages = housekeeping.expire_messages
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[SqlStore]:
+    """The store of these settings. The database must have been migrated; it need not be up yet."""
+    async with open_database(settings) as database:
+        yield SqlStore(database, settings, clock=clock)

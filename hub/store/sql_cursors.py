@@ -1,0 +1,179 @@
+"""Small moves after the commit: gaps closed, device and read cursors forward."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Row, and_, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hub.core.conversation import ConversationKind
+from hub.core.message import (
+    SYSTEM,
+    TOMBSTONE,
+    AppId,
+    ConversationId,
+    DeviceKey,
+    Message,
+    MessageId,
+    SeqKey,
+    SeqKind,
+    UserKey,
+)
+from hub.core.ports import NewId
+from hub.store import sql_rows as rows
+from hub.store.columns import to_micros
+from hub.store.sql_bulk import Clash, Insertion, Listing
+from hub.store.sql_engine import Database
+from hub.store.tables import metadata
+
+CONVERSATION = metadata.tables["conversation"]
+DEVICE = metadata.tables["device"]
+MEMBER = metadata.tables["member"]
+MESSAGE = metadata.tables["message"]
+QUEUE_ENTRY = metadata.tables["queue_entry"]
+
+GAP_LIMIT = 1_000
+"""Numbers that one call closes at most; the next call goes on."""
+_DEVICES = 2_000
+_SENDERS = 50
+# Who wrote is looked for among this many newest of the newly read, so that a year's backlog costs no scan.
+_READ_WINDOW = 1_000
+
+_closed_entries = Insertion(QUEUE_ENTRY, rows.ENTRY_COLUMNS, Clash.IGNORE)
+_closed_messages = Insertion(MESSAGE, rows.MESSAGE_COLUMNS, Clash.IGNORE)
+_readers = Insertion(
+    MEMBER,
+    ("conversation_id", "user_id", "role", "joined_seq", "read_seq", "muted", "joined_at"),
+    Clash.IGNORE,
+)
+
+
+class SqlCursors:
+    """The moving half of `MessageStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._dialect = database.dialect
+        self._acked = Listing(self._dialect, id=int, seq=int)
+        acked = self._acked.select.subquery("acked")
+        self._forward = (
+            update(DEVICE)
+            .where(DEVICE.c.id == acked.c.id, DEVICE.c.cursor < acked.c.seq)
+            .values(cursor=acked.c.seq)
+        )
+
+    async def close_gap(self, key: SeqKey, first: int, last: int, *, new_id: NewId, now: datetime) -> None:
+        """See the port. At most GAP_LIMIT numbers, the lowest."""
+        numbers = range(first, min(last, first + GAP_LIMIT - 1) + 1)
+
+        async def work(connection: AsyncConnection) -> None:
+            if key.kind is SeqKind.USER:
+                entries = [(int(key.id), number, None, None) for number in numbers]
+                await _closed_entries.run(connection, self._dialect, entries)
+                return
+            conversation = ConversationId(key.id)
+            app = await connection.scalar(
+                select(CONVERSATION.c.app_id).where(CONVERSATION.c.id == conversation)
+            )
+            if app is not None:
+                tombstones = [
+                    rows.message_values(_tombstone(AppId(app), conversation, number, new_id, now))
+                    for number in numbers
+                ]
+                await _closed_messages.run(connection, self._dialect, tombstones)
+
+        await self._database.write(work)
+
+    async def move_cursors(self, cursors: Mapping[DeviceKey, int]) -> None:
+        """See the port."""
+        # In one order, so that two nodes cannot wait for each other.
+        moves = sorted(cursors.items())
+        for start in range(0, len(moves), _DEVICES):
+            some = self._acked.of(moves[start : start + _DEVICES])
+            await self._database.write(partial(self._move_forward, moves=some))
+
+    async def _move_forward(self, connection: AsyncConnection, moves: Mapping[str, Any]) -> None:
+        await connection.execute(self._forward, moves)
+
+    async def move_read(
+        self, user: UserKey, conversation: ConversationId, seq: int
+    ) -> tuple[int, int, Collection[UserKey]] | None:
+        """See the port. A repeat costs one read and no write."""
+        standing = await self._database.rows(_standing(user, conversation))
+        if not standing or not _moves(standing[0], seq):
+            return None
+
+        async def work(connection: AsyncConnection) -> tuple[int, int, Collection[UserKey]] | None:
+            return await self._move_read(connection, user, conversation, seq)
+
+        return await self._database.write(work)
+
+    async def _move_read(
+        self, connection: AsyncConnection, user: UserKey, conversation: ConversationId, seq: int
+    ) -> tuple[int, int, Collection[UserKey]] | None:
+        own = and_(MEMBER.c.conversation_id == conversation, MEMBER.c.user_id == user)
+        place = (await connection.execute(_standing(user, conversation))).one()
+        if place.read_seq is None:
+            since = to_micros(place.created_at)
+            row = (conversation, user, "member", 0, 0, False, since)
+            await _readers.run(connection, self._dialect, [row])
+        locked = select(MEMBER.c.read_seq, MEMBER.c.joined_seq).where(own).with_for_update()
+        old, joined = (await connection.execute(locked)).one()
+        new = min(seq, place.head or 0)
+        if new <= old:
+            return None
+        await connection.execute(update(MEMBER).where(own).values(read_seq=new))
+        inbox = place.kind == ConversationKind.INBOX.value
+        floor = max(old, joined, new - _READ_WINDOW)
+        query = _senders_to(user, conversation, inbox=inbox, floor=floor, new=new)
+        senders = await connection.scalars(query)
+        return old, new, frozenset(UserKey(sender) for sender in senders)
+
+
+def _tombstone(app: AppId, conversation: ConversationId, seq: int, new_id: NewId, now: datetime) -> Message:
+    id_ = MessageId(new_id("msg"))
+    return Message(id_, app, conversation, seq, SYSTEM, None, TOMBSTONE, "null", now)
+
+
+def _standing(user: UserKey, conversation: ConversationId) -> Any:
+    """Where a user stands in a conversation: `read_seq` None where there is no row of theirs."""
+    head = (
+        select(MESSAGE.c.seq)
+        .where(MESSAGE.c.conversation_id == conversation)
+        .order_by(MESSAGE.c.seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    own = and_(MEMBER.c.conversation_id == CONVERSATION.c.id, MEMBER.c.user_id == user)
+    return (
+        select(CONVERSATION.c.kind, CONVERSATION.c.created_at, MEMBER.c.read_seq, head.label("head"))
+        .join_from(CONVERSATION, MEMBER, own, isouter=True)
+        .where(CONVERSATION.c.id == conversation)
+    )
+
+
+def _moves(place: Row[Any], seq: int) -> bool:
+    """Only an inbox is everybody's: elsewhere, who is not a member has no cursor."""
+    if place.read_seq is None and place.kind != ConversationKind.INBOX.value:
+        return False
+    return min(seq, place.head or 0) > (place.read_seq or 0)
+
+
+def _senders_to(user: UserKey, conversation: ConversationId, *, inbox: bool, floor: int, new: int) -> Any:
+    """Who wrote what was newly read. In an inbox only what this user was sent counts."""
+    query = select(MESSAGE.c.sender_id).where(
+        MESSAGE.c.conversation_id == conversation,
+        MESSAGE.c.seq > floor,
+        MESSAGE.c.seq <= new,
+        MESSAGE.c.sender_id.not_in([SYSTEM, user]),
+    )
+    if inbox:
+        mine = select(func.count()).where(
+            QUEUE_ENTRY.c.user_id == user, QUEUE_ENTRY.c.inbox_seq == MESSAGE.c.seq
+        )
+        query = query.where(mine.correlate(MESSAGE).scalar_subquery() > 0)
+    return query.distinct().limit(_SENDERS)

@@ -1,0 +1,68 @@
+"""The stores that the store contracts run over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hub.settings import Settings
+from hub.store.migrate import upgrade
+from tests.contract.store_world import MemoryWorld, World, sql_world
+from tests.services import DatabaseServer
+
+SQL = [
+    "sqlite",
+    pytest.param("postgres", marks=pytest.mark.postgres),
+    pytest.param("mysql", marks=pytest.mark.mysql),
+]
+_SERVERS = {"postgres": "postgres_server", "mysql": "mariadb_server"}
+
+
+@pytest.fixture(scope="session")
+def migrated_urls() -> dict[str, str]:
+    """The database of each kind that this session has migrated: one for all tests, each of which empties it."""
+    return {}
+
+
+@pytest.fixture
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Which store; by default each in turn."""
+    return str(request.param)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of the contract run over all stores, those that ask for SQL over the databases."""
+    if "world" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", ["memory", *SQL], indirect=True)
+    elif "migrated_url" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", SQL, indirect=True)
+
+
+@pytest.fixture
+def migrated_url(
+    request: pytest.FixtureRequest,
+    store_kind: str,
+    migrated_urls: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    """The URL of a migrated database of this kind."""
+    if store_kind not in migrated_urls:
+        if store_kind == "sqlite":
+            url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('store') / 'hub.db'}"
+        else:
+            server: DatabaseServer = request.getfixturevalue(_SERVERS[store_kind])
+            url = server.fresh_database()
+        upgrade(Settings(database_url=url))
+        migrated_urls[store_kind] = url
+    return migrated_urls[store_kind]
+
+
+@pytest.fixture
+async def world(request: pytest.FixtureRequest, store_kind: str) -> AsyncIterator[World]:
+    """A store of each kind, with a few people."""
+    if store_kind == "memory":
+        yield MemoryWorld()
+        return
+    async with sql_world(request.getfixturevalue("migrated_url")) as made:
+        yield made

@@ -1,0 +1,221 @@
+"""What a DeliveryStore promises, over memory and every database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState
+from hub.core.message import NotificationId, UserKey
+from hub.core.outcome import Accepted, Reason, Rejected, Retry
+from hub.core.policy import Hop, Mode, OnUnknown, Policy, Success
+from tests.contract.store_builders import batch, delivery, inbox, item, notification, saved
+from tests.contract.store_world import APP, NOW, World
+
+MINUTE = timedelta(minutes=1)
+POLICY = Policy(
+    (
+        Hop("ws", Success.READ, timedelta(minutes=5, microseconds=3)),
+        Hop("wechat_mp", Success.ACCEPTED, None, ("high",), ("审批",)),
+    ),
+    Mode.CASCADE,
+    ("read",),
+    OnUnknown.NEXT,
+)
+
+
+async def planned(world: World, users: Sequence[UserKey], *, start: int = 1) -> list[Delivery]:
+    """A committed notification with one queued delivery for each user."""
+    told = notification(POLICY)
+    one = item(inbox().id, start, dict.fromkeys(users, start), notification=told, inbox=True)
+    rows = [delivery(one[1], user) for user in users]
+    await world.store.commit(batch(one, made=[inbox()], deliveries=rows))
+    return rows
+
+
+async def test_a_planned_delivery_is_read_back_as_it_was(world: World) -> None:
+    (row,) = await planned(world, world.people[:1])
+    full = replace(
+        row,
+        state=DeliveryState.RETRY_WAIT,
+        attempts=3,
+        due_at=NOW + timedelta(microseconds=1),
+        expires_at=NOW + MINUTE,
+        reason=Reason.PROVIDER_DOWN,
+        provider_id="msgid-1",
+        escalated=True,
+        read=True,
+    )
+    assert list(await world.store.deliveries([row.id, DeliveryId("dlv_none")])) == [row]
+    assert await world.store.save([full]) == {row.id}
+    assert list(await world.store.deliveries([row.id])) == [saved(full)]
+    assert await world.store.deliveries([]) == []
+    assert await world.events(row.id) == [(0, "queued"), (1, "retry_wait")]
+
+
+async def test_an_overtaken_change_is_not_written(world: World) -> None:
+    row, other = await planned(world, world.people[:2])
+    await world.store.save([replace(row, state=DeliveryState.DELIVERED)])
+    late = replace(row, state=DeliveryState.FAILED)
+    assert await world.store.save([late, replace(other, read=True)]) == {other.id}
+    (kept,) = await world.store.deliveries([row.id])
+    assert (kept.state, kept.version) == (DeliveryState.DELIVERED, 1)
+    assert await world.events(row.id) == [(0, "queued"), (1, "delivered")]
+    assert await world.store.save([]) == frozenset()
+    assert await world.store.save([replace(row, id=DeliveryId("dlv_none"))]) == frozenset()
+
+
+async def test_of_two_claims_one_wins(world: World) -> None:
+    rows = await planned(world, world.people)
+    stores = [world.store, world.sibling(), world.store, world.sibling()]
+    for version in range(3):
+        claims = [
+            replace(row, version=version, state=DeliveryState.ATTEMPTING, attempts=version) for row in rows
+        ]
+        won = await asyncio.gather(*(store.save(claims) for store in stores))
+        assert sorted(id_ for ids in won for id_ in ids) == sorted(row.id for row in rows)
+
+
+async def test_claims_in_opposite_order_do_not_block_each_other(world: World) -> None:
+    rows = await planned(world, await world.make_people(40))
+    claims = [replace(row, state=DeliveryState.ATTEMPTING) for row in rows]
+    stores = [world.store, world.sibling()]
+    won = await asyncio.gather(stores[0].save(claims), stores[1].save(claims[::-1]))
+    assert sum(map(len, won)) == len(rows)
+
+
+async def test_the_next_hop_follows_only_from_a_step_that_was_written(world: World) -> None:
+    row, other = await planned(world, world.people[:2])
+    follower = replace(row, id=DeliveryId("dlv_f"), hop=1, channel="miniprogram")
+    lapsed = replace(row, escalated=True, due_at=None)
+    assert await world.store.save([lapsed], new=[follower]) == {row.id, follower.id}
+    assert list(await world.store.deliveries([follower.id])) == [follower]
+    assert await world.events(follower.id) == [(0, "queued")]
+
+    overtaken = replace(lapsed, version=0)
+    again = replace(follower, id=DeliveryId("dlv_g"), hop=2)
+    assert await world.store.save([overtaken, replace(other, read=True)], new=[again]) == {other.id}
+    assert await world.store.deliveries([again.id]) == []
+
+
+async def test_a_hop_is_planned_once(world: World) -> None:
+    (row,) = await planned(world, world.people[:1])
+    double = replace(row, id=DeliveryId("dlv_double"))
+    assert await world.store.save([row], new=[double]) == {row.id}
+    assert await world.store.deliveries([double.id]) == []
+
+
+async def test_attempts_are_begun_and_ended(world: World) -> None:
+    row, other = await planned(world, world.people[:2])
+    start = Attempt(row.id, 1, NOW)
+    end = Attempt(row.id, 1, NOW + MINUTE, NOW + MINUTE, Retry(Reason.PROVIDER_DOWN, detail="忙" * 400))
+    await world.store.save([row], attempts=[start, Attempt(other.id, 1, NOW)])
+    assert await world.attempts(row.id) == [(1, NOW, None)]
+    assert await world.attempts(other.id) == []
+    await world.store.save([saved(row)], attempts=[end])
+    await world.store.save([saved(saved(row))], attempts=[start, Attempt(row.id, 2, NOW)])
+    second = Attempt(row.id, 2, NOW, NOW, Accepted("msgid-1"))
+    third = Attempt(row.id, 3, NOW, NOW, Rejected(Reason.UNSUBSCRIBED, "43101"))
+    await world.store.save([replace(row, version=3)], attempts=[second, third])
+    assert await world.attempts(row.id) == [
+        (1, NOW, "retry"),
+        (2, NOW, "accepted"),
+        (3, NOW, "rejected"),
+    ]
+
+
+async def test_what_is_due_comes_most_overdue_first(world: World) -> None:
+    rows = await planned(world, world.people)
+    times = (NOW + MINUTE, NOW - MINUTE, NOW, None, NOW - 2 * MINUTE)
+    changes = [
+        replace(row, due_at=time, channel="ws" if number == 1 else "wechat_mp")
+        for number, (row, time) in enumerate(zip(rows, times, strict=True))
+    ]
+    await world.store.save([replace(change, channel="wechat_mp") for change in changes])
+
+    async def due(channels: list[str] | None, limit: int = 9) -> list[DeliveryId]:
+        return [row.id for row in await world.store.due(now=NOW, channels=channels, limit=limit)]
+
+    assert await due(None) == [rows[4].id, rows[1].id, rows[2].id]
+    assert await due(None, 1) == [rows[4].id]
+    assert await due(["wechat_mp"]) == [rows[4].id, rows[1].id, rows[2].id]
+    assert await due(["ws"]) == []
+    assert await due([]) == []
+
+
+async def test_open_rows_are_those_that_something_may_still_happen_to(world: World) -> None:
+    one, other = world.people[:2]
+    rows = [row for n in range(1, 5) for row in await planned_more(world, one, n)]
+    (foreign,) = await planned_more(world, other, 5)
+    await world.store.save(
+        [
+            replace(rows[0], state=DeliveryState.DELIVERED, due_at=None),
+            replace(rows[1], state=DeliveryState.DELIVERED, due_at=NOW + MINUTE),
+            replace(rows[2], state=DeliveryState.ACCEPTED, due_at=None),
+        ]
+    )
+    found = await world.store.open_of_users([one])
+    assert {row.id for row in found} == {row.id for row in rows[1:]}
+    assert len(found) == 3
+    both = await world.store.open_of_users([one, other])
+    assert {row.id for row in both} == {row.id for row in (*rows[1:], foreign)}
+    assert await world.store.open_of_users([]) == []
+
+
+async def planned_more(world: World, user: UserKey, seq: int) -> list[Delivery]:
+    return await planned(world, [user], start=seq)
+
+
+async def test_a_receipt_finds_its_delivery(world: World) -> None:
+    rows = await planned(world, world.people[:2])
+    await world.store.save([replace(rows[0], provider_id="m1"), replace(rows[1], provider_id="M1")])
+    found = await world.store.by_provider_id("wechat_mp", "m1")
+    assert found is not None
+    assert found.id == rows[0].id
+    assert await world.store.by_provider_id("miniprogram", "m1") is None
+    assert await world.store.by_provider_id("wechat_mp", "m2") is None
+
+
+async def test_a_notification_keeps_its_policy_and_its_recipients_in_order(world: World) -> None:
+    people = world.people[::-1]
+    (row, *_) = await planned(world, people)
+    assert row.notification is not None
+    found = await world.store.notifications([row.notification, NotificationId("ntf_none")])
+    assert found.keys() == {row.notification}
+    stored = found[row.notification]
+    assert (stored.app, stored.message, stored.recipients) == (APP, row.message, people)
+    assert stored.created_at == NOW
+    assert stored.draft.policy == POLICY
+    assert stored.draft.metadata == '{"oa":"申请"}'
+    assert await world.store.notifications([]) == {}
+
+
+async def test_users_have_the_products_ids(world: World) -> None:
+    one, other = world.people[:2]
+    found = await world.store.user_ids([one, other, UserKey(10**9)])
+    assert found == {one: f"u{one}", other: f"u{other}"}
+    assert await world.store.user_ids([]) == {}
+
+
+async def test_a_large_batch_of_changes_is_written(world: World) -> None:
+    rows = await planned(world, await world.make_people(600))
+    changes = [replace(row, state=DeliveryState.ATTEMPTING, attempts=1) for row in rows]
+    attempts = [Attempt(row.id, 1, NOW) for row in rows]
+    assert len(await world.store.save(changes, attempts=attempts)) == 600
+    found = await world.store.deliveries([row.id for row in rows])
+    assert {row.version for row in found} == {1}
+
+
+async def test_a_parked_receipt_is_handed_out_once(world: World) -> None:
+    await world.store.park_receipt("wechat_mp", "m1", '{"已":1}', NOW)
+    await world.store.park_receipt("wechat_mp", "m1", '{"已":2}', NOW)
+    await world.store.park_receipt("wechat_mp", "m2", "{}", NOW)
+    await world.store.park_receipt("miniprogram", "m1", "{}", NOW)
+    assert await world.store.take_parked("wechat_mp", ["m1", "m3"]) == {"m1": '{"已":2}'}
+    assert await world.store.take_parked("wechat_mp", ["m1"]) == {}
+    assert await world.store.take_parked("wechat_mp", []) == {}
+    assert await world.store.forget_parked(NOW) == 0
+    assert await world.store.forget_parked(NOW + MINUTE) == 2
+    assert await world.store.take_parked("wechat_mp", ["m2"]) == {}

@@ -1,0 +1,132 @@
+"""The API keeps what its OpenAPI description says, whatever is sent to it: generated requests over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from hub.api import new_app
+from hub.settings import Settings
+from tests.unit.api.harness import new_id, open_world, sqlite_url
+
+EXAMPLES = int(os.environ.get("HUB_SCHEMA_EXAMPLES", "20"))
+"""Per operation. 200 make more than ten thousand in all."""
+DATABASE = os.environ.get("HUB_SCHEMA_DATABASE", "sqlite")
+"""Or postgres, or mysql, which are stricter about texts."""
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@dataclass
+class Live:
+    """A served world, and ids that exist in it."""
+
+    url: str = ""
+    admin: str = ""
+    user: str = ""
+    ids: dict[str, str] = field(default_factory=dict)
+    ready: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+    calls: int = 0
+
+
+async def _serve(live: Live, url: str) -> None:
+    async with open_world(url) as world:
+        server = uvicorn.Server(
+            uvicorn.Config(world.app, port=0, log_level="warning", lifespan="off", ws="none")
+        )
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        live.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        live.admin = world.admin
+        await world.users("王小明", "bob")
+        live.user = await world.token("bob")
+        group = await world.group("王小明", "bob")
+        body = {
+            "to": [{"user_id": "bob"}],
+            "content": {"title": "你好 🎉"},
+            "route": {"steps": [{"channel": "wechat_mp"}]},
+        }
+        notification = await world.post("/v1/notifications", body)
+        deliveries = await world.get("/v1/deliveries")
+        await world.post(f"/v1/conversations/{group}/messages", {"body": "大家好"})
+        live.ids = {
+            "conversation_id": group,
+            "notification_id": notification["id"],
+            "delivery_id": deliveries["data"][0]["id"],
+            "user_id": "王小明",
+            "app_id": "shop",
+            "name": "urgent",
+        }
+        live.ready.set()
+        while not live.over.is_set():
+            await asyncio.sleep(0.05)
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture(scope="module")
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One server for all operations: they may disturb each other, and must not mind."""
+    here = Live()
+    if DATABASE == "sqlite":
+        url = sqlite_url(tmp_path_factory.mktemp("schema"))
+    else:
+        server = {"postgres": "postgres_server", "mysql": "mariadb_server"}[DATABASE]
+        url = request.getfixturevalue(server).fresh_database()
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(here, url)))
+    thread.start()
+    try:
+        assert here.ready.wait(30), "the API did not start"
+        yield here
+    finally:
+        here.over.set()
+        thread.join(30)
+
+
+schema = schemathesis.openapi.from_dict(new_app(Settings(), new_id=new_id).openapi())
+
+
+@pytest.mark.timeout(900)
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_answer_is_one_that_is_described(case: schemathesis.Case, live: Live) -> None:
+    live.calls += 1
+    operation = case.operation.definition.raw
+    by_key = any("apiKey" in scheme for scheme in operation["security"])
+    case.headers = case.headers or {}
+    if operation["security"]:
+        case.headers["Authorization"] = f"Bearer {live.admin if by_key else live.user}"
+    # Every other request is about something that exists: a made-up id would be 404 and show little.
+    if live.calls % 2 and operation["operationId"] not in {"signOutUser", "removeMember"}:
+        for name in case.path_parameters or {}:
+            case.path_parameters[name] = live.ids.get(name, case.path_parameters[name])
+    case.call_and_validate(base_url=live.url, checks=CHECKS, timeout=20)

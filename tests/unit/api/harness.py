@@ -1,0 +1,250 @@
+"""The REST API on the real engine and directory over one database file, with Redis played by memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uuid_utils
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from hub.api import Readiness, new_app
+from hub.core.channel import Registry
+from hub.core.delivery import DeliveryId
+from hub.core.dispatch import DispatchLimits
+from hub.core.engine import Engine, EngineLimits, Ports, open_engine
+from hub.core.ingest import IngestLimits
+from hub.core.message import AppId, ConversationId, Published, SeqKey, UserKey
+from hub.core.records import AppSettings
+from hub.core.scopes import APP_SCOPES, EVERY_SCOPE
+from hub.settings import Settings
+from hub.store.directory_sql import DirectoryRooms, SqlDirectory, directory_rooms
+from hub.store.memory_queue import MemorySequencer, MemoryTail
+from hub.store.people import SqlPeople
+from hub.store.sql import SqlStore
+from hub.store.sql_engine import Database, make_engine
+from hub.store.tables import metadata
+from tests.fakes.channel import ScriptedChannel
+
+SECRET = SecretStr("bm90LWEtcmVhbC1rZXktMzItYnl0ZXMtbG9uZy0hISE=")
+MINE, THEIRS = AppId("shop"), AppId("bank")
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.shift = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.shift
+
+
+class Broker:
+    """Remembers what was published and signalled."""
+
+    def __init__(self) -> None:
+        self.published: list[Published] = []
+        self.signals: list[tuple[frozenset[UserKey], Mapping[str, object]]] = []
+
+    async def publish(self, batch: Sequence[Published]) -> None:
+        self.published.extend(batch)
+
+    async def signal(self, users: Collection[UserKey], frame: Mapping[str, object]) -> None:
+        self.signals.append((frozenset(users), frame))
+
+
+class Counters(MemorySequencer):
+    """All keys or none, as the port asks."""
+
+    async def draw(self, wants: Mapping[SeqKey, int]) -> Mapping[SeqKey, int]:
+        return await super().draw(wants) if wants.keys() <= self._last.keys() else {}
+
+
+class Executor:
+    """Does nothing: deliveries wait for the sweep."""
+
+    async def schedule(self, channel: str, deliveries: Sequence[DeliveryId], *, delay: timedelta) -> None:
+        """Forget."""
+
+
+class Presence:
+    """Says what a test told it."""
+
+    def __init__(self) -> None:
+        self.platforms: dict[UserKey, list[str]] = {}
+
+    async def online(self, users: Sequence[UserKey]) -> Mapping[UserKey, Mapping[str, object]]:
+        return {
+            user: {"online": bool(self.platforms.get(user)), "platforms": self.platforms.get(user, [])}
+            for user in users
+        }
+
+
+@dataclass
+class Hub:
+    """deps.Services."""
+
+    engine: Engine
+    rooms: DirectoryRooms
+    settings: Settings
+    presence: Presence = field(default_factory=Presence)
+    told: list[tuple[ConversationId, list[UserKey]]] = field(default_factory=list)
+    dependencies: list[Readiness] = field(default_factory=lambda: [Readiness("database", True, 0.1)])
+
+    @property
+    def directory(self) -> SqlDirectory:
+        return self.rooms.directory
+
+    @property
+    def people(self) -> SqlPeople:
+        return self.rooms.people
+
+    async def ready(self) -> Sequence[Readiness]:
+        return self.dependencies
+
+    async def membership_changed(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
+        self.told.append((conversation, list(users)))
+
+
+@dataclass
+class World:
+    """Two apps with a key each, and somebody to call the API as."""
+
+    app: FastAPI
+    hub: Hub
+    database: Database
+    broker: Broker
+    clock: Clock
+    http: httpx2.AsyncClient
+    admin: str
+    key: str
+    their_key: str
+
+    def bearer(self, token: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token}"}
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        token: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **rest: Any,
+    ) -> httpx2.Response:
+        """A request with the first app's key, or another token (empty: none)."""
+        chosen = self.key if token is None else token
+        given = {**(self.bearer(chosen) if chosen else {}), **(headers or {})}
+        return await self.http.request(method, path, headers=given, **rest)
+
+    async def get(self, path: str, token: str | None = None, **rest: Any) -> Any:
+        """The JSON of a successful GET."""
+        answer = await self.call("GET", path, token, **rest)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: object, token: str | None = None, **rest: Any) -> Any:
+        """The JSON of a successful POST."""
+        answer = await self.call("POST", path, token, json=body, **rest)
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+    async def users(self, *ids: str, key: str | None = None) -> None:
+        """Make users."""
+        await self.post("/v1/users/batch", {"users": [{"user_id": user_id} for user_id in ids]}, key)
+
+    async def token(self, user: str, key: str | None = None, **fields: Any) -> str:
+        """A user's token."""
+        made = await self.post("/v1/tokens", {"user": user, **fields}, key)
+        return str(made["token"])
+
+    async def group(self, *members: str, title: str = "群 🎉", key: str | None = None) -> str:
+        """A group of these users."""
+        body = {"title": title, "members": [{"user_id": member} for member in members]}
+        return str((await self.post("/v1/conversations", body, key))["id"])
+
+
+@asynccontextmanager
+async def open_world(
+    database_url: str, *, create: bool = True, **settings_given: Any
+) -> AsyncIterator[World]:
+    """Everything opened, and closed backwards."""
+    settings = Settings(
+        database_url=database_url,
+        secret_key=SECRET,
+        batch_window=timedelta(0),
+        sqlite_synchronous="NORMAL",
+        rate_failures=0,
+        rate_user=0,
+        rate_key=0,
+        **settings_given,
+    )
+    async with AsyncExitStack() as stack:
+        engine = make_engine(settings)
+        stack.push_async_callback(engine.dispose)
+        if create:
+            async with engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+        database = Database(engine, timeout=timedelta(seconds=10))
+        clock, broker = Clock(), Broker()
+        rooms = directory_rooms(database, settings, clock=clock, new_id=new_id)
+        store = SqlStore(database, settings, clock=clock)
+        ports = Ports(
+            messages=store,
+            deliveries=store,
+            sequencer=Counters(),
+            tail=MemoryTail(size=64),
+            broker=broker,
+            executor=Executor(),
+            channels=Registry([ScriptedChannel("ws"), ScriptedChannel("wechat_mp")]),
+            clock=clock,
+            new_id=new_id,
+        )
+        core = await stack.enter_async_context(open_engine(ports, _limits(settings)))
+        hub = Hub(core, rooms, settings)
+        app = new_app(settings, new_id=new_id)
+        app.state.hub = hub
+        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+        http = await stack.enter_async_context(
+            httpx2.AsyncClient(transport=transport, base_url="http://hub.test")
+        )
+        async with rooms.directory.change(MINE, actor="test") as change:
+            await change.create_app(MINE, "商店", AppSettings())
+            await change.create_app(THEIRS, "银行", AppSettings())
+            admin = await change.issue_key(MINE, "admin", EVERY_SCOPE, None)
+            key = await change.issue_key(MINE, "后台", APP_SCOPES, None)
+            their_key = await change.issue_key(THEIRS, "后台", APP_SCOPES, None)
+        yield World(app, hub, database, broker, clock, http, admin.secret, key.secret, their_key.secret)
+
+
+def new_id(prefix: str) -> str:
+    """As in production."""
+    return f"{prefix}_{uuid_utils.uuid7().hex}"
+
+
+def sqlite_url(folder: Path) -> str:
+    """A database file of a test's own."""
+    return f"sqlite+aiosqlite:///{folder / 'hub.db'}"
+
+
+def _limits(settings: Settings) -> EngineLimits:
+    return EngineLimits(
+        ingest=IngestLimits(
+            window=settings.batch_window,
+            size=settings.batch_size,
+            backlog=settings.ingest_backlog,
+            timeout=settings.commit_timeout,
+            inline_lease=timedelta(seconds=10),
+        ),
+        dispatch=DispatchLimits(lease=settings.delivery_lease, call_timeout=timedelta(seconds=1)),
+        gap_grace=settings.gap_grace,
+        tail_size=settings.tail_size,
+        republish_margin=settings.republish_margin,
+    )
