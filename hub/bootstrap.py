@@ -26,7 +26,7 @@ from hub.channels.ws.presence import PresenceLimits, open_presence
 from hub.channels.ws.reaper import Reaper
 from hub.channels.ws.sightings import Sightings
 from hub.channels.ws.tidings import Tidings
-from hub.core.channel import Registry
+from hub.core.channel import Channel, Registry
 from hub.core.dispatch import DispatchLimits
 from hub.core.engine import Engine, EngineLimits, Ports, open_engine
 from hub.core.errors import QueueUnavailable, Unavailable
@@ -137,8 +137,13 @@ class _Ground:
 
 
 @asynccontextmanager
-async def open_hub(settings: Settings, *, executor: Executor) -> AsyncIterator[Hub]:
-    """A web node: engine, presence, broker and sockets. On leaving, sockets are told and drained first."""
+async def open_hub(
+    settings: Settings, *, executor: Executor, more_channels: Sequence[Channel] = ()
+) -> AsyncIterator[Hub]:
+    """A web node: engine, presence, broker and sockets. On leaving, sockets are told and drained first.
+
+    `more_channels` are the embedder's own, beside the hub's.
+    """
     async with AsyncExitStack() as stack:
         ground = await _open_ground(settings, stack)
         presence = await stack.enter_async_context(
@@ -154,7 +159,8 @@ async def open_hub(settings: Settings, *, executor: Executor) -> AsyncIterator[H
         broker, receiver = await stack.enter_async_context(
             open_broker(ground.link, ground.nodes, presence, encode=encode, local=node)
         )
-        channels = Registry([WsChannel(presence, here=lambda user: bool(node.seats.of(user)))])
+        here = WsChannel(presence, here=lambda user: bool(node.seats.of(user)))
+        channels = Registry([here, *more_channels])
         engine = await _open_engine(settings, stack, ground, broker, executor, channels)
         gateway = await stack.enter_async_context(
             SocketGateway(
@@ -181,13 +187,18 @@ async def open_hub(settings: Settings, *, executor: Executor) -> AsyncIterator[H
 
 
 @asynccontextmanager
-async def open_worker_hub(settings: Settings, *, executor: Executor) -> AsyncIterator[Hub]:
-    """A worker: the engine without sockets. It looks at presence and publishes to nodes, and is none itself."""
+async def open_worker_hub(
+    settings: Settings, *, executor: Executor, more_channels: Sequence[Channel] = ()
+) -> AsyncIterator[Hub]:
+    """A worker: the engine without sockets. It looks at presence and publishes to nodes, and is none itself.
+
+    `more_channels` are the embedder's own, beside the hub's.
+    """
     async with AsyncExitStack() as stack:
         ground = await _open_ground(settings, stack)
         sightings = Sightings(ground.link, ground.nodes)
         broker = NodeBroker(ground.link, sightings, encode=encode)
-        channels = Registry([WsChannel(sightings)])
+        channels = Registry([WsChannel(sightings), *more_channels])
         engine = await _open_engine(settings, stack, ground, broker, executor, channels)
         tidings = Tidings(ground.link, ground.nodes, clock=utc_now)
         last_seen = LastSeen(ground.rooms.people.seen)

@@ -10,10 +10,11 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from hub.api.deps import Needs
 from hub.api.problem_codes import CATALOGUE
-from hub.api.schemas import ProblemShown
+from hub.api.schemas import ProblemShown, Shown, Strict
 
 Json = dict[str, Any]
 
@@ -80,6 +81,7 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> Json:
     components: Json = schema.setdefault("components", {})
     schemas: Json = components.setdefault("schemas", {})
     _add_problem(schemas)
+    _restore_examples(schemas)
     components["securitySchemes"] = _SCHEMES
     for route in _routes(routers):
         for method in sorted(route.methods or ()):
@@ -113,6 +115,18 @@ def _add_problem(schemas: Json) -> None:
     model = ProblemShown.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(model.pop("$defs", {}))
     schemas["Problem"] = model
+
+
+def _restore_examples(schemas: Json) -> None:
+    """FastAPI leaves out every null, in examples too; where a field must be there, its null must be as well."""
+    models: list[type[BaseModel]] = [Strict, Shown]
+    while models:
+        model = models.pop()
+        models += model.__subclasses__()
+        extra = model.model_config.get("json_schema_extra")
+        shown = schemas.get(model.__name__, {})
+        if "examples" in shown and isinstance(extra, dict):
+            shown["examples"] = extra["examples"]
 
 
 def _complete(operation: Json, route: APIRoute, schemas: Json) -> None:

@@ -19,7 +19,8 @@ _COMPACT: Final = 128
 """Members, the mark included, up to which Redis keeps a sorted set compact (zset-max-listpack-entries)."""
 _CLAIM_PATIENCE: Final = timedelta(seconds=60)
 _CLAIMS: Final = 10_000
-_CONFLICT: Final = "!"
+_STILL_TRUSTED: Final = "!"
+"""No claim is called so: a rebuild that brings it is believed only while the tail is trusted anyway."""
 _ENTRIES_PER_CALL: Final = 128
 """An entry of a full tail takes the server 10 microseconds: a call holds it for about one millisecond."""
 
@@ -105,6 +106,7 @@ class RedisTail:
             return None
         entries = [_entry(user, member) for member in answer]
         if any(entry.user_seq != number for number, entry in enumerate(entries, after + 1)):
+            self._remember(user, _STILL_TRUSTED)
             return None
         return entries
 
@@ -145,14 +147,14 @@ class RedisTail:
         )
 
     def _remember(self, user: UserKey, claim: str) -> None:
-        """Another claim than the one still open: the tail was lost meanwhile, and whoever read the store for the
-        first must not vouch for the second."""
+        """Where another claim is still open, the tail was lost meanwhile: whoever read the store for the first must
+        not vouch for the second."""
         known = self._claims.get(user, claim)
-        self._claims[user] = claim if known == claim else _CONFLICT
+        self._claims[user] = claim if known == claim else _STILL_TRUSTED
         self._claims.move_to_end(user)
         while len(self._claims) > _CLAIMS:
             self._claims.popitem(last=False)
-            self._unknown = _CONFLICT
+            self._unknown = _STILL_TRUSTED
 
 
 def _scripts(*names: str) -> tuple[Script, ...]:

@@ -99,11 +99,9 @@ def _known(cause: BaseException | None) -> Fault | None:
         return _SQLITE.get(code) or _SQLITE.get(code & 0xFF)
     if (sqlstate := _sqlstate(cause)) is not None:
         return _POSTGRESQL.get(sqlstate) or _POSTGRESQL.get(sqlstate[:2])
-    number = _mysql_number(cause)
-    if number in _MYSQL:
-        return _MYSQL[number]
-    sqlstate = getattr(cause, "sqlstate", None) or ""
-    return Fault.BUG if sqlstate[:2] in _MYSQL_BUGS else None
+    known = _MYSQL.get(_mysql_number(cause) or 0)
+    ours = (getattr(cause, "sqlstate", None) or "")[:2] in _MYSQL_BUGS
+    return known or (Fault.BUG if ours else None)
 
 
 def _sqlite_code(cause: BaseException | None) -> int | None:

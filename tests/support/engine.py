@@ -32,6 +32,7 @@ from hub.core.message import (
     UserKey,
 )
 from hub.core.policy import Policy
+from hub.core.ports import Executor
 from hub.core.retry import RetryPolicy
 from hub.redis_link import RedisLink, open_redis
 from hub.settings import Settings
@@ -214,12 +215,13 @@ async def open_rig(
     retry: RetryPolicy | None = None,
     users: int = 20,
     fresh: bool = True,
+    executor: Executor | None = None,
 ) -> AsyncIterator[Rig]:
     """An engine on these settings; `fresh` migrates the database and makes the app and its users."""
     if fresh:
         await asyncio.to_thread(upgrade, settings)
     clock = TestClock()
-    broker, executor = RecordingBroker(), HeldExecutor()
+    broker, held = RecordingBroker(), HeldExecutor()
     async with open_store(settings, clock=clock) as store, open_redis(settings.redis) as link:
         if fresh:
             await _people(store, clock(), users)
@@ -229,14 +231,14 @@ async def open_rig(
             sequencer=RedisSequencer(link, tail_ttl=settings.tail_ttl),
             tail=RedisTail(link, size=settings.tail_size, ttl=settings.tail_ttl),
             broker=broker,
-            executor=executor,
+            executor=executor or held,
             channels=Registry(channels),
             clock=clock,
             new_id=lambda prefix: f"{prefix}_{uuid_utils.uuid7().hex}",
             jitter=lambda: 0.0,
         )
         async with open_engine(ports, limits(settings, retry or RetryPolicy())) as engine:
-            yield Rig(engine, store, link, settings, broker, executor, clock)
+            yield Rig(engine, store, link, settings, broker, held, clock)
 
 
 def limits(settings: Settings, retry: RetryPolicy) -> EngineLimits:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from hub.channels.ws.codes import Parting
 from hub.channels.ws.parcel import Parcel
@@ -19,6 +19,8 @@ from hub.core.message import TOMBSTONE, HistoryPage, Message, Page, Published, U
 __all__ = ["encode", "encode_frame", "ws_frame"]
 
 Id = str | int | None
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
+"""RFC 3339, UTC."""
 
 
 class Limits(Struct, frozen=True):
@@ -40,7 +42,7 @@ class Welcome(Struct, frozen=True, tag_field="type", tag="welcome", omit_default
     head: int
     cursor: int
     heartbeat_s: float
-    at: datetime
+    at: Moment
     limits: Limits
     id: str | int | None = None
 
@@ -52,7 +54,7 @@ class Ok(Struct, frozen=True, tag_field="type", tag="ok", omit_defaults=True):
     message: str
     conversation: str
     seq: int
-    at: datetime
+    at: Moment
     duplicate: bool = False
 
 
@@ -127,7 +129,7 @@ class PresenceNow(Struct, frozen=True, tag_field="type", tag="presence", omit_de
 
     user: str
     online: bool
-    at: datetime | None = None
+    at: Moment | None = None
 
 
 class ReadUpTo(Struct, frozen=True, tag_field="type", tag="read"):
@@ -163,11 +165,11 @@ class MessageBody(Struct, frozen=True, omit_defaults=True):
     sender: str | None
     kind: str
     body: Raw
-    at: datetime | None
+    at: Moment | None
     client_msg_id: str | None = None
     mentions: tuple[str, ...] | None = None
     notification: str | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 class MessageFrame(MessageBody, frozen=True, kw_only=True, tag_field="type", tag="message"):

@@ -110,6 +110,7 @@ class Hub:
         return self.dependencies
 
     async def membership_changed(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
+        self.engine.roster.forget([conversation])
         self.told.append((conversation, list(users)))
 
 

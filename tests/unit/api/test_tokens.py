@@ -126,7 +126,10 @@ async def test_keys_that_are_not_there_or_not_theirs_open_nothing(world: World) 
         body = base64.urlsafe_b64encode(json.dumps(_claims(world)).encode()).rstrip(b"=").decode()
         signature = base64.urlsafe_b64encode(private.sign(f"{head}.{body}".encode())).rstrip(b"=").decode()
         assert await _code(world, f"{head}.{body}.{signature}") == "token_invalid", kid
-    for nonsense in ("", ".", "..", "a.b", "é", "eyJ9.eyJ9.x", "x" * 9_000):
+    for raw in (b"Bearer \xe9.\xe9.\xe9", b"Bearer hub_\xe9_\xe9", b"Bearer", b"Basic YTpi"):
+        answer = await world.http.get("/v1/me", headers={"Authorization": raw})  # type: ignore[dict-item]
+        assert answer.status_code == 401
+    for nonsense in ("", ".", "..", "a.b", "eyJ9.eyJ9.x", "x" * 9_000):
         assert await _code(world, nonsense or " ") in {"token_invalid", "auth_required"}
 
 
