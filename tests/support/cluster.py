@@ -85,6 +85,10 @@ class Cluster:
             lambda _: "ready" in self.log("worker"),
         )
 
+    def pid(self, name: str) -> int:
+        """The process id of a node or the worker."""
+        return self._processes[name].pid
+
     def kill(self, name: str) -> None:
         """SIGKILL."""
         self._processes[name].kill()
