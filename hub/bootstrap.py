@@ -46,7 +46,8 @@ _BATCHES_KEPT = timedelta(minutes=10)
 _PARKED_KEPT = timedelta(days=3)
 _CHECK_TIMEOUT = 2.0
 _INLINE_LEASE = timedelta(seconds=15)
-_REPUBLISH_LOCK = 600_000
+_REPUBLISH_LOCK = 30_000
+"""Milliseconds: who dies in the middle blocks the others no longer than this."""
 
 
 def utc_now() -> datetime:
@@ -270,12 +271,15 @@ def _republish_after_failover(link: RedisLink, engine: Engine, stack: AsyncExitS
     tasks: set[asyncio.Task[None]] = set()
 
     async def republish(epoch: str) -> None:
+        lock = f"hub:republishing:{epoch}"
         try:
-            lock = ("SET", f"hub:republished:{epoch}", "1", "NX", "PX", _REPUBLISH_LOCK)
-            if await link.ask(*lock):
+            if await link.ask("SET", lock, "1", "NX", "PX", _REPUBLISH_LOCK):
                 log.info("republished", extra={"batches": await engine.republish_recent()})
         except (QueueUnavailable, Unavailable) as error:
+            # Another process, or this one at the next epoch, may do it; the sweep and heartbeats do it in any case.
             log.warning("republish_failed", extra={"error": str(error)})
+            with contextlib.suppress(QueueUnavailable):
+                await link.ask("DEL", lock)
 
     def on_epoch(_old: str, new: str) -> None:
         task = asyncio.create_task(republish(new), name="republish")

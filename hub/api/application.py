@@ -10,6 +10,7 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 
@@ -35,6 +36,7 @@ from hub.api import (
 )
 from hub.api.field_names import FIELD_NAMES
 from hub.api.front import Front
+from hub.api.hot import HotRoutes
 from hub.api.limits import Buckets
 from hub.api.metrics import RequestMetrics
 from hub.api.openapi import describe
@@ -105,6 +107,7 @@ def include_api(
 
     app.openapi = openapi  # type: ignore[method-assign]
     _handle_errors(app)
+    app.add_middleware(HotRoutes, routes=_hot_routes())
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -124,20 +127,15 @@ def include_api(
     app.add_middleware(Front, metrics=app.state.metrics, max_bytes=settings.request_max_bytes, new_id=new_id)
 
 
+def _hot_routes() -> list[APIRoute]:
+    hot = {"sendMessage", "createNotification", "createNotifications"}
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return [route for route in routes if route.operation_id in hot]
+
+
 def _handle_errors(app: FastAPI) -> None:
-    async def on_http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101  (registered for it)
-        return problems.of_http(request, error)
-
-    async def on_hub(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HubError)  # noqa: S101
-        return problems.of_hub_error(request, error)
-
-    async def on_queue(request: Request, error: Exception) -> Response:  # noqa: ARG001
-        headers = {"Retry-After": "1"}
-        return problems.answer(
-            request, "queue_unavailable", "Redis cannot be reached right now.", headers=headers
-        )
+    async def on_known(request: Request, error: Exception) -> Response:
+        return problems.of_error(request, error) or await on_anything(request, error)
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -156,8 +154,7 @@ def _handle_errors(app: FastAPI) -> None:
             headers=headers,
         )
 
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(HubError, on_hub)
-    app.add_exception_handler(QueueUnavailable, on_queue)
+    for kind in (HTTPException, HubError, QueueUnavailable):
+        app.add_exception_handler(kind, on_known)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(Exception, on_anything)

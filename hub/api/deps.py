@@ -125,7 +125,7 @@ class Services(Protocol):
         ...
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     """The services, or a problem while there are none."""
     found: Services | None = getattr(request.app.state, "hub", None)
     if found is None:
@@ -146,7 +146,7 @@ class Needs:
 
 def _needing(needs: Needs) -> Any:
     async def caller(request: Request) -> Caller:
-        return await _authorise(request, needs)
+        return await authorise(request, needs)
 
     caller.needs = needs  # type: ignore[attr-defined]  # read by openapi.py
     return Depends(caller)
@@ -167,8 +167,9 @@ def by_either(scope: Scope, user_scope: UserScope) -> Any:
     return _needing(Needs(scope, user_scope))
 
 
-async def _authorise(request: Request, needs: Needs) -> Caller:
-    services = services_of(request)
+async def authorise(request: Request, needs: Needs) -> Caller:
+    """The caller, who may do what the route needs; within the rate. Raises Problem."""
+    services = await services_of(request)
     caller = await _authenticate(request, services)
     _limit(request, caller, services.settings)
     match caller:

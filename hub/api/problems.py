@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api.problem_codes import CATALOGUE, FALLBACKS, Kind
-from hub.core.errors import Conflict, Forbidden, HubError, NotFound, Refused, Unavailable
+from hub.core.errors import Conflict, Forbidden, HubError, NotFound, QueueUnavailable, Refused, Unavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
 PAGE: Final = "/docs/problems"
@@ -125,6 +125,20 @@ def answer(
     if body["status"] == _UNAUTHORIZED:
         given.setdefault("WWW-Authenticate", 'Bearer realm="hub"')
     return Response(msgspec.json.encode(body), body["status"], given, MEDIA_TYPE)
+
+
+def of_error(request: Request, error: Exception) -> Response | None:
+    """The answer to an error that has one; None for what nobody expected."""
+    match error:
+        case HTTPException():
+            return of_http(request, error)
+        case HubError():
+            return of_hub_error(request, error)
+        case QueueUnavailable():
+            text = "Redis cannot be reached right now."
+            return answer(request, "queue_unavailable", text, headers={"Retry-After": "1"})
+        case _:
+            return None
 
 
 def of_hub_error(request: Request, error: HubError) -> Response:

@@ -37,13 +37,14 @@ class HubRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             if takes_body:
-                _check_media_type(request)
+                check_media_type(request)
             return await handle(HubRequest(request.scope, request.receive))
 
         return handler
 
 
-def _check_media_type(request: Request) -> None:
+def check_media_type(request: Request) -> None:
+    """Raises Problem for a body that is not called JSON: a form of a foreign page must not pass for a request."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     # Without a body there is nothing to misunderstand: its absence is a fault of the schema's kind.
     empty = request.headers.get("content-length") == "0"

@@ -245,7 +245,7 @@ class RolePatch(Strict):
 
 
 class OwnPartShown(Shown):
-    """How the user stands to the conversation. `unread` is counted among the newest 1,000 messages."""
+    """How the user stands to the conversation. `unread` is counted among the newest 200 messages."""
 
     role: str
     read_seq: int

@@ -230,7 +230,8 @@ class Tail(Protocol):
         ...
 
     async def rebuild(self, user: UserKey, entries: Sequence[Entry], *, head: int) -> None:
-        """Merge what the store says (its newest entries, contiguous up to `head`) and trust the tail again."""
+        """Merge what the store says (its newest entries; the contiguous end of them counts) and trust the tail again
+        up to `head`, unless something was forgotten since it was last asked."""
         ...
 
 

@@ -222,8 +222,7 @@ class Reader:
             head = await self._committed_head(user)
             lowest = max(0, head - self._tail_size)
             entries = await self._store.entries(user, after=lowest, limit=self._tail_size)
-            count, gap = contiguous(lowest, [entry.user_seq for entry in entries])
-            if gap is None and count == len(entries) and head > 0:
-                await self._tail.rebuild(user, entries, head=entries[-1].user_seq)
+            if entries or head == 0:
+                await self._tail.rebuild(user, entries, head=entries[-1].user_seq if entries else 0)
         except (QueueUnavailable, Unavailable):
             return

@@ -175,7 +175,7 @@ class OwnPart:
     unread: int
 
 
-UNREAD_WINDOW = 1_000
+UNREAD_WINDOW = 200
 """Unread is counted among this many newest messages, so that a list costs the same however long history is."""
 
 

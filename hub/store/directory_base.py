@@ -97,9 +97,10 @@ async def slice_of(
     *,
     read: Callable[[Row[Any]], R],
     mark: Callable[[Row[Any]], str],
+    parameters: Mapping[str, object] | None = None,
 ) -> Slice[R]:
     """One page of `query`, which is ordered and starts after the page's place; one row more tells of a next."""
-    rows = await database.rows(query.limit(page.limit + 1))
+    rows = await database.rows(query.limit(page.limit + 1), parameters)
     shown = rows[: page.limit]
     following = mark(shown[-1]) if len(rows) > page.limit else None
     return Slice([read(row) for row in shown], following)

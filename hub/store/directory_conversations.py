@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.conversation import ConversationKind, Fanout, Role, inbox_id
@@ -18,8 +19,6 @@ from hub.core.message import (
     AppId,
     ConversationId,
     Message,
-    MessageId,
-    NotificationId,
     UserKey,
 )
 from hub.core.records import (
@@ -50,50 +49,48 @@ _LAST = MESSAGE.alias("last")
 _ANY = MESSAGE.alias("any_message")
 _COLUMNS = tuple(column.label(f"c_{column.name}") for column in CONVERSATION.c)
 _LAST_COLUMNS = tuple(column.label(f"l_{column.name}") for column in _LAST.c)
+_WIDTH = len(_COLUMNS)
+_BOTH = _WIDTH + len(_LAST_COLUMNS)
 _NOT_FOUND = "There is no such conversation, or you are not in it."
 
 
-def _column(row: Row[Any], prefix: str, name: str) -> Any:
-    return getattr(row, f"{prefix}{name}")
-
-
-def conversation_of(row: Row[Any], prefix: str = "") -> ConversationRecord:
-    """A row of the conversation table, its columns under a prefix, as a value."""
-    get = partial(_column, row, prefix)
+def conversation_of(values: Sequence[Any]) -> ConversationRecord:
+    """A row of the conversation table, in the order of its columns, as a value."""
+    (id_, app, kind, title, fanout, version, member_count, metadata, created_at) = values
     return ConversationRecord(
-        id=ConversationId(get("id")),
-        app=AppId(get("app_id")),
-        kind=ConversationKind(get("kind")),
-        title=get("title"),
-        fanout=Fanout(get("fanout")),
-        version=get("version"),
-        member_count=get("member_count"),
-        metadata=get("metadata"),
-        created_at=get("created_at"),
+        id=id_,
+        app=app,
+        kind=ConversationKind(kind),
+        title=title,
+        fanout=Fanout(fanout),
+        version=version,
+        member_count=member_count,
+        metadata=metadata,
+        created_at=created_at,
     )
 
 
-def message_of(row: Row[Any], prefix: str = "") -> Message | None:
-    """A row of the message table, its columns under a prefix, as a value; None where the join found none."""
-    get = partial(_column, row, prefix)
-    if get("id") is None:
+def message_of(values: Sequence[Any]) -> Message | None:
+    """A row of the message table, in the order of its columns, as a value; None where a join found none."""
+    (id_, app, conversation, seq, key, sender, client_id, kind, body, mentions, notification, at, expires) = (
+        values
+    )
+    if id_ is None:
         return None
-    mentions = get("mentions")
-    notification = get("notification_id")
     return Message(
-        id=MessageId(get("id")),
-        app=AppId(get("app_id")),
-        conversation=ConversationId(get("conversation_id")),
-        seq=get("seq"),
-        sender=UserKey(get("sender_id")),
-        sender_id=get("sender"),
-        kind=get("kind"),
-        body=get("body"),
-        created_at=get("created_at"),
-        client_msg_id=get("client_msg_id"),
+        id=id_,
+        app=app,
+        conversation=conversation,
+        seq=seq,
+        sender=key,
+        sender_id=sender,
+        kind=kind,
+        body=body,
+        created_at=at,
+        client_msg_id=client_id,
         mentions=tuple(msgspec.json.decode(mentions)) if mentions else (),
-        expires_at=get("expires_at"),
-        notification=NotificationId(notification) if notification else None,
+        expires_at=expires,
+        notification=notification,
     )
 
 
@@ -121,10 +118,14 @@ def _newest(column: ColumnElement[Any], after: ColumnElement[int] | int = 0) -> 
     return query.correlate(MEMBER, CONVERSATION).scalar_subquery()
 
 
-def _unread(user: UserKey) -> ColumnElement[int]:
-    """Messages of others past the reader's cursor, among the newest UNREAD_WINDOW."""
+_VIEWER = bindparam("viewer", type_=BigInteger)
+
+
+@cache
+def _unread() -> Select[Any]:
+    """Messages of others past the viewer's cursor, among the newest UNREAD_WINDOW, for each of `conversations`."""
     top = select(func.max(_ANY.c.seq)).where(_ANY.c.conversation_id == MEMBER.c.conversation_id)
-    return (
+    count = (
         select(func.count())
         .select_from(MESSAGE)
         .correlate(MEMBER)
@@ -133,44 +134,52 @@ def _unread(user: UserKey) -> ColumnElement[int]:
             MESSAGE.c.seq > MEMBER.c.read_seq,
             MESSAGE.c.seq > MEMBER.c.joined_seq,
             MESSAGE.c.seq > top.correlate(MEMBER).scalar_subquery() - UNREAD_WINDOW,
-            MESSAGE.c.sender_id != user,
+            MESSAGE.c.sender_id != _VIEWER,
             MESSAGE.c.kind != TOMBSTONE,
         )
-        .scalar_subquery()
+    )
+    return select(MEMBER.c.conversation_id, count.scalar_subquery().label("unread")).where(
+        MEMBER.c.user_id == _VIEWER,
+        MEMBER.c.conversation_id.in_(bindparam("conversations", expanding=True)),
     )
 
 
 _ACTIVITY = func.coalesce(_LAST.c.created_at, CONVERSATION.c.created_at)
 
 
-def _as_member(user: UserKey) -> Select[Any]:
+@cache
+def _as_member() -> Select[Any]:
+    """Built once: it is large, and its parameter `viewer` says whose view it is."""
     last = and_(
         _LAST.c.conversation_id == CONVERSATION.c.id,
         _LAST.c.seq == _newest(MEMBER.c.conversation_id, MEMBER.c.joined_seq),
     )
     return (
-        select(
-            *_COLUMNS,
-            *_LAST_COLUMNS,
-            MEMBER.c.role,
-            MEMBER.c.read_seq,
-            MEMBER.c.muted,
-            _unread(user).label("unread"),
-        )
+        select(*_COLUMNS, *_LAST_COLUMNS, MEMBER.c.role, MEMBER.c.read_seq, MEMBER.c.muted)
         .select_from(
             MEMBER.join(CONVERSATION, CONVERSATION.c.id == MEMBER.c.conversation_id).outerjoin(_LAST, last)
         )
-        .where(MEMBER.c.user_id == user)
+        .where(MEMBER.c.user_id == _VIEWER)
+    )
+
+
+@cache
+def _people() -> Select[Any]:
+    return (
+        select(MEMBER.c.conversation_id, USER.c.user_id)
+        .select_from(MEMBER.join(USER, USER.c.id == MEMBER.c.user_id))
+        .where(MEMBER.c.conversation_id.in_(bindparam("conversations", expanding=True)))
+        .order_by(USER.c.user_id)
     )
 
 
 def _view_of(row: Row[Any]) -> ConversationView:
-    own = OwnPart(Role(row.role), row.read_seq, row.muted, row.unread)
-    return ConversationView(conversation_of(row, "c_"), message_of(row, "l_"), own)
+    own = OwnPart(Role(row.role), row.read_seq, row.muted, unread=0)
+    return ConversationView(conversation_of(row[:_WIDTH]), message_of(row[_WIDTH:_BOTH]), own)
 
 
 def _plain_view_of(row: Row[Any]) -> ConversationView:
-    return ConversationView(conversation_of(row, "c_"), message_of(row, "l_"))
+    return ConversationView(conversation_of(row[:_WIDTH]), message_of(row[_WIDTH:_BOTH]))
 
 
 def _activity_of(view: ConversationView) -> datetime:
@@ -199,13 +208,13 @@ class ConversationReads:
             if inbox is None:
                 raise NotFound("conversation_not_found", _NOT_FOUND)
             return inbox
-        query = self._plain() if viewer is None else _as_member(viewer)
+        query = self._plain() if viewer is None else _as_member()
         query = query.where(CONVERSATION.c.id == conversation, CONVERSATION.c.app_id == app)
-        rows = await self._basis.database.rows(query)
+        rows = await self._basis.database.rows(query, {} if viewer is None else {"viewer": viewer})
         if not rows:
             raise NotFound("conversation_not_found", _NOT_FOUND)
         view = _plain_view_of(rows[0]) if viewer is None else _view_of(rows[0])
-        return (await self._with_people([view]))[0]
+        return (await self._completed([view], viewer))[0]
 
     async def conversations(
         self, app: AppId, *, kind: ConversationKind | None, page: PageRequest
@@ -225,11 +234,11 @@ class ConversationReads:
             read=_plain_view_of,
             mark=lambda row: place(to_micros(row.c_created_at), row.c_id),
         )
-        return Slice(await self._with_people(found.items), found.next)
+        return Slice(await self._completed(found.items), found.next)
 
     async def conversations_of(self, app: AppId, user: UserKey, page: PageRequest) -> Slice[ConversationView]:
         """A user's conversations with last message and unread: the inbox first, then by last activity."""
-        query = _as_member(user).where(CONVERSATION.c.kind != ConversationKind.INBOX)
+        query = _as_member().where(CONVERSATION.c.kind != ConversationKind.INBOX)
         if page.after is not None:
             at, last_id = values_of(page.after, tuple[Micros, str])
             query = query.where(_before(_ACTIVITY, at, last_id))
@@ -239,8 +248,9 @@ class ConversationReads:
             page,
             read=_view_of,
             mark=lambda row: place(to_micros(_activity_of(_view_of(row))), row.c_id),
+            parameters={"viewer": user},
         )
-        views = await self._with_people(found.items)
+        views = await self._completed(found.items, user)
         inbox = await self._inbox(app, user) if page.after is None else None
         return Slice([*([inbox] if inbox else []), *views], found.next)
 
@@ -272,20 +282,35 @@ class ConversationReads:
         last = and_(_LAST.c.conversation_id == CONVERSATION.c.id, _LAST.c.seq == _newest(CONVERSATION.c.id))
         return select(*_COLUMNS, *_LAST_COLUMNS).select_from(CONVERSATION.outerjoin(_LAST, last))
 
-    async def _with_people(self, views: Sequence[ConversationView]) -> list[ConversationView]:
-        """Direct conversations have no title: who is in them is what a list shows."""
-        direct = [v.record.id for v in views if v.record.kind is ConversationKind.DIRECT]
+    async def _completed(
+        self, views: Sequence[ConversationView], viewer: UserKey | None = None
+    ) -> list[ConversationView]:
+        """With the viewer's unread, and with the people of direct ones, which have no title to show. Asked for the
+        page only: both cost per conversation.
+        """
         people: dict[str, list[str]] = {}
-        if direct:
-            query = (
-                select(MEMBER.c.conversation_id, USER.c.user_id)
-                .select_from(MEMBER.join(USER, USER.c.id == MEMBER.c.user_id))
-                .where(MEMBER.c.conversation_id.in_(direct))
-                .order_by(USER.c.user_id)
+        unread: dict[str, int] = {}
+        direct = [v.record.id for v in views if v.record.kind is ConversationKind.DIRECT]
+
+        async def work(connection: AsyncConnection) -> None:
+            people.clear()
+            if direct:
+                for row in await connection.execute(_people(), {"conversations": direct}):
+                    people.setdefault(row.conversation_id, []).append(row.user_id)
+            if viewer is not None and views:
+                asked = {"viewer": viewer, "conversations": [v.record.id for v in views]}
+                rows = await connection.execute(_unread(), asked)
+                unread.update({row.conversation_id: row.unread for row in rows})
+
+        await self._basis.database.read(work)
+        return [
+            replace(
+                view,
+                mine=view.mine and replace(view.mine, unread=unread.get(view.record.id, 0)),
+                people=tuple(people.get(view.record.id, ())),
             )
-            for row in await self._basis.database.rows(query):
-                people.setdefault(row.conversation_id, []).append(row.user_id)
-        return [ConversationView(v.record, v.last, v.mine, tuple(people.get(v.record.id, ()))) for v in views]
+            for view in views
+        ]
 
     async def _inbox(self, app: AppId, user: UserKey) -> ConversationView | None:
         """The inbox as this user sees it: only what was sent to them, found by the references in their queue."""
@@ -303,7 +328,7 @@ class ConversationReads:
             last = select(MESSAGE).where(MESSAGE.c.conversation_id == conversation, MESSAGE.c.seq == top)
             found = (await connection.execute(last)).one_or_none()
             own = await _inbox_part(connection, conversation, user)
-            return ConversationView(conversation_of(row, "c_"), message_of(found) if found else None, own)
+            return ConversationView(conversation_of(row[:_WIDTH]), message_of(found) if found else None, own)
 
         return await self._basis.database.read(work)
 

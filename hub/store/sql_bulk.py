@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 from sqlalchemy import BigInteger, String, Table, TextualSelect, column, text
 from sqlalchemy import Dialect as SqlDialect
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.store import sqlite_driver
@@ -24,6 +25,7 @@ Rows: TypeAlias = Sequence[tuple[Any, ...]]
 # that executemany (a step a row) fell to a tenth beside a busy event loop; beyond 100 rows a statement, parsing
 # costs more than it saves.
 _SQLITE_ROWS = 100
+_SQLITE: SqlDialect = sqlite.dialect()
 
 
 class Clash(StrEnum):
@@ -61,27 +63,24 @@ async def insert_all(
 
 async def _run_sqlite(connection: AsyncConnection, insertions: Sequence[tuple[Insertion, Rows]]) -> None:
     """All in one visit to the connection's thread, past SQLAlchemy: its errors are sqlite3's own."""
-    statements = [
-        statement
-        for insertion, rows in insertions
-        for statement in _sqlite_statements(insertion, rows, connection.dialect)
-    ]
 
     def script(driver: sqlite3.Connection) -> None:
-        for text_, values in statements:
-            driver.execute(text_, values)
+        for statement, values in sqlite_statements(insertions):
+            driver.execute(statement, values)
 
-    if statements:
+    if insertions:
         driver = (await connection.get_raw_connection()).driver_connection
         await cast("sqlite_driver.Connection", driver).run(script)
 
 
-def _sqlite_statements(
-    insertion: Insertion, rows: Rows, dialect: SqlDialect
+def sqlite_statements(
+    insertions: Iterable[tuple[Insertion, Rows]],
 ) -> Iterable[tuple[str, Sequence[Any]]]:
-    for start in range(0, len(rows), _SQLITE_ROWS):
-        some = rows[start : start + _SQLITE_ROWS]
-        yield _sqlite_text(insertion, len(some), dialect), list(chain.from_iterable(some))
+    """The same as statements for sqlite3."""
+    for insertion, rows in insertions:
+        for start in range(0, len(rows), _SQLITE_ROWS):
+            some = rows[start : start + _SQLITE_ROWS]
+            yield _sqlite_text(insertion, len(some), _SQLITE), list(chain.from_iterable(some))
 
 
 async def _run_postgresql(connection: AsyncConnection, insertions: Sequence[tuple[Insertion, Rows]]) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hub.channels.ws import presence as presence_module
+from hub.channels.ws import scribe as scribe_module
 from hub.channels.ws.nodes import Nodes
-from hub.channels.ws.sightings import Sightings
+from hub.channels.ws.sightings import Sightings, sessions_key
 from hub.core.errors import QueueUnavailable, Unavailable
 from hub.core.identity import Platform
 from hub.core.message import UserKey
@@ -132,6 +133,32 @@ class TestSessions:
         assert a.heard == [(ANN, True)]  # she has the grace to come back elsewhere
         assert b.seen.keys() == {ANN}
         await until(lambda: a.heard == [(ANN, True), (ANN, False)])
+
+    async def test_what_redis_threw_away_is_entered_again_in_time(
+        self, server: RedisServer, cluster: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(presence_module, "REFRESH", 0.2)
+        a = await cluster(server, "a")
+        await a.presence.watch([ANN])
+        await a.presence.register(seat("s1"))
+        await a.link.ask("DEL", sessions_key(ANN), watch_key(ANN))
+        await until(lambda: a.agrees(ANN, "s1"))
+        assert await a.link.ask("SCARD", watch_key(ANN)) == 1
+        assert a.presence.lives == 1
+
+    async def test_more_changes_than_may_wait_are_entered_anew(
+        self, server: RedisServer, cluster: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scribe_module, "_WAITING", 10)
+        a = await cluster(server, "a")
+        users = [UserKey(number) for number in range(100)]
+        await asyncio.gather(*(a.presence.register(seat(f"s{user}", user)) for user in users))
+        assert a.presence.scribe.dropped >= 10
+
+        async def all_there() -> bool:
+            return all((await a.presence.sessions(users)).values())
+
+        await until(all_there)
 
     async def test_nothing_stays_for_ever(self, server: RedisServer, cluster: Start) -> None:
         a = await cluster(server, "a")

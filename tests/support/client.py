@@ -142,19 +142,23 @@ class HubClient:
             case "message":
                 await self._apply(frame)
             case "batch":
-                for entry in frame["entries"]:
+                for entry in frame.get("entries", ()):
                     await self._apply(entry)
+                self._resolve(frame)
             case "pong":
                 if frame["head"] > self.cursor:
                     await self.say({"type": "sync", "id": "sync", "after": self.cursor, "limit": 200})
             case "rebase":
                 self.rebased += 1
             case "ok" | "error":
-                future = self._answers.get(frame.get("id") or "")
-                if future is not None and not future.done():
-                    future.set_result(frame)
+                self._resolve(frame)
             case _:
                 self.events.append(frame)
+
+    def _resolve(self, frame: Frame) -> None:
+        future = self._answers.get(frame.get("id") or "")
+        if future is not None and not future.done():
+            future.set_result(frame)
 
     async def _apply(self, frame: Frame) -> None:
         q = frame["q"]

@@ -93,6 +93,10 @@ class Cluster:
         """SIGKILL."""
         self._processes[name].kill()
 
+    def stop_node(self, name: str) -> None:
+        """SIGTERM, as an operator would."""
+        self._processes[name].stop()
+
     def log(self, name: str) -> str:
         """What a process has written."""
         path = self.directory / f"{name}.log"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -53,6 +54,18 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no welcome: an error frame, where there is one to tell, and how to part."""
+
+    parting: Parting
+    error: bytes | None = None
+    retry_after_s: float | None = None
+
+
+_GONE: Final = Refusal(codes.NORMAL)
+
+
 class Greeter:
     """From hello to welcome."""
 
@@ -87,43 +100,37 @@ class Greeter:
             watched_users=MAX_WATCHED,
         )
 
-    async def greet(self, link: Connection, hello: Hello) -> bool:
-        """Seat the caller and say welcome; True where that was done. Otherwise the socket is closed."""
+    async def greet(self, link: Connection, hello: Hello) -> bytes | Refusal:
+        """Seat the caller, who may be gone by the time this returns. The answer is a `welcome`, or why not."""
         try:
             async with asyncio.timeout(_PATIENCE), self._turns:
                 return await self._greet(link, hello)
         except Refused as error:
-            link.send(error_frame(hello.id, error))
-            link.bye(codes.OF_REFUSAL.get(error.code, codes.FORBIDDEN))
+            parting = codes.OF_REFUSAL.get(error.code, codes.FORBIDDEN)
+            return Refusal(parting, error_frame(hello.id, error))
         except Unavailable as error:
-            link.send(error_frame(hello.id, error))
-            link.bye(codes.UNAVAILABLE, retry_after_s=error.retry_after.total_seconds())
+            after = error.retry_after.total_seconds()
+            return Refusal(codes.UNAVAILABLE, error_frame(hello.id, error), retry_after_s=after)
         except TimeoutError:
-            link.bye(codes.UNAVAILABLE, retry_after_s=2.0)
+            return Refusal(codes.UNAVAILABLE, retry_after_s=2.0)
         except Exception:
             log.exception("hello_failed")
-            link.bye(codes.INTERNAL, retry_after_s=5.0)
-        return False
+            return Refusal(codes.INTERNAL, retry_after_s=5.0)
 
-    async def _greet(self, link: Connection, hello: Hello) -> bool:
+    async def _greet(self, link: Connection, hello: Hello) -> bytes | Refusal:
         user = await self._people.authenticate(hello.token)
         device = await self._people.device(user, hello.device.id, hello.device.platform, hello.device.name)
         policy = await self._people.socket_policy(user.app)
         if link.closed:
-            return False
+            return _GONE
         seat = Seat(self._engine.new_id("ses"), user, device)
         if not self._take(link, seat, policy) or not await self._announce(link, seat, policy):
             refused = Error(ErrorCode.TOO_MANY_SESSIONS, "no more sessions on this platform", False, hello.id)
-            link.send(encode_frame(refused))
-            link.bye(codes.TOO_MANY_SESSIONS)
-            return False
+            return Refusal(codes.TOO_MANY_SESSIONS, encode_frame(refused))
         # The seat is taken and registered before the head is read: what is committed later is either pushed here
         # or below this head.
         head = await self._heads.of(user.key)
-        if link.closed:
-            return False
-        self._welcome(link, seat, hello, head)
-        return True
+        return _GONE if link.closed else self._welcome(link, seat, hello, head)
 
     def _take(self, link: Connection, seat: Seat, policy: SocketPolicy) -> bool:
         """No await in here: two hellos of one user are decided one after the other."""
@@ -171,7 +178,7 @@ class Greeter:
             await self._broker.signal([user], dismissal(sorted(room.leaving)))
         return not room.refused
 
-    def _welcome(self, link: Connection, seat: Seat, hello: Hello, head: int) -> None:
+    def _welcome(self, link: Connection, seat: Seat, hello: Hello, head: int) -> bytes:
         cursor = seat.device.cursor if hello.cursor is None else hello.cursor
         link.session.begin(cursor=cursor, head=head)
         if seat.device.cursor < cursor <= head:
@@ -189,4 +196,4 @@ class Greeter:
             limits=self.limits,
             id=hello.id,
         )
-        link.send(encode_frame(welcome))
+        return encode_frame(welcome)

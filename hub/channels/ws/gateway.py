@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Self
 
 from hub.channels.ws import codes
-from hub.channels.ws.auth import Greeter
+from hub.channels.ws.auth import Greeter, Refusal
 from hub.channels.ws.background import Background
 from hub.channels.ws.catchup import Recovery
 from hub.channels.ws.codes import ErrorCode, Parting
@@ -36,6 +37,7 @@ _HELLO_BYTES: Final = 16_384
 _CLOSING: Final = 2.0
 """Seconds for the peer to answer a close."""
 _UNKNOWN_SHARE: Final = 4
+"""Of all connections one in so many may be waiting for its hello or its welcome."""
 _CHUNK: Final = 200
 
 
@@ -62,7 +64,7 @@ class SocketGateway:
         self._settings = settings
         self._jitter = jitter
         self._rules = Rules.of(settings)
-        self._recovery = Recovery(self._read_queue)
+        self.recovery = Recovery(self._read_queue)
         heads = Heads(engine.heads)
         self._performer = Performer(
             engine=engine,
@@ -71,7 +73,7 @@ class SocketGateway:
             broker=broker,
             node=node,
             heads=heads,
-            recovery=self._recovery,
+            recovery=self.recovery,
             background=self.background,
             hard_bytes=settings.slow_hard_bytes,
         )
@@ -88,10 +90,13 @@ class SocketGateway:
         )
         self._links: set[Connection] = set()
         self._sweep = Sweep(links=self._links, settings=settings, end=self.dismiss)
+        self._greeting = 0
+        self.partings: Counter[str] = Counter()
+        """How many were dismissed, by reason."""
         self._drained: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
-        node.attend(self._recovery, self)
+        node.attend(self.recovery, self)
 
     async def __aenter__(self) -> Self:
         """Start to look after the connections."""
@@ -102,7 +107,7 @@ class SocketGateway:
         """Say goodbye to everybody, in bounded time."""
         await self.drain()
         await self._sweep.aclose()
-        await self._recovery.aclose()
+        await self.recovery.aclose()
         await self.background.finish(within=1.0)
 
     # The handshake
@@ -114,8 +119,8 @@ class SocketGateway:
             return "draining"
         if len(self._links) >= self._settings.max_connections:
             return "too_many_connections"
-        unknown = max(64, self._settings.max_connections // _UNKNOWN_SHARE)
-        return "too_many_unknown" if len(self._links) - len(self.node.seats) >= unknown else None
+        most = max(64, self._settings.max_connections // _UNKNOWN_SHARE)
+        return "too_many_unknown" if self._sweep.unknown + self._greeting >= most else None
 
     def connect(self, transport: asyncio.Transport, siblings: set[Any]) -> Connection:
         """The connection of an accepted handshake. `siblings` are the server's connections."""
@@ -180,7 +185,7 @@ class SocketGateway:
         self.node.tell_missed(link)
         if behind:
             link.send(encode_frame(Behind(link.session.seen_q)))
-            self._recovery.soon(link)
+            self.recovery.soon(link)
 
     def closing(self, link: Connection) -> None:
         """A close frame is on its way."""
@@ -192,7 +197,7 @@ class SocketGateway:
         link.session.leave()
         self._links.discard(link)
         self._sweep.forget(link)
-        self._recovery.forget(link)
+        self.recovery.forget(link)
         self._performer.forget(link)
         self._unseat(link)
         if not self._links:
@@ -207,6 +212,8 @@ class SocketGateway:
 
     def dismiss(self, link: Connection, parting: Parting, *, retry_after_s: float | None = None) -> None:
         """Say bye and close; the user's seat is free from now on."""
+        if not link.closed:
+            self.partings[parting.reason] += 1
         link.bye(parting, retry_after_s=retry_after_s)
         self._unseat(link)
 
@@ -252,11 +259,23 @@ class SocketGateway:
     async def _greet(self, link: Connection, hello: Hello) -> None:
         if self.draining:
             self.dismiss(link, codes.DRAINING, retry_after_s=round(self._jitter(), 2))
-        elif await self._greeter.greet(link, hello):
-            self._recovery.now(link)
+            return
+        self._greeting += 1
+        try:
+            welcome = await self._greeter.greet(link, hello)
+        finally:
+            self._greeting -= 1
+        if isinstance(welcome, Refusal):
+            if welcome.error is not None:
+                link.send(welcome.error)
+            self.dismiss(link, welcome.parting, retry_after_s=welcome.retry_after_s)
+        elif not link.closed:
+            link.send(welcome)
+            if link.session.up_to_date:
+                link.session.settle()
+            else:
+                self.recovery.now(link)
             link.release(limit=self._settings.ws_max_frame)
-        else:
-            self._unseat(link)
 
     async def _read_queue(self, user: UserKey, after: int, limit: int) -> Page:
         return await self._engine.sync(user, after=after, limit=limit)

@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from hub.core.message import UserKey
 
-_WINDOW: Final = 0.01
+_WINDOW: Final = 0.02
 _AT_ONCE: Final = 500
 
-ReadHeads = Callable[[Sequence[UserKey]], Awaitable[Sequence[int]]]
+ReadHeads: TypeAlias = Callable[[Sequence[UserKey]], Awaitable[Sequence[int]]]
+Answer: TypeAlias = Callable[[int | Exception], None]
+"""Takes the newest committed number of a queue, or why it cannot be known now."""
 
 
 class Heads:
-    """Gathers questions for a moment and asks them in one call."""
+    """Gathers questions for a moment and asks them in one call, without a task for each."""
 
     def __init__(self, read: ReadHeads) -> None:
         self._read = read
-        self._asked: dict[UserKey, asyncio.Future[int]] = {}
+        self._asked: dict[UserKey, list[Answer]] = {}
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def of(self, user: UserKey) -> int:
-        """The newest committed number of this queue, as of now or later. May raise errors.Unavailable."""
-        asked = self._asked.get(user)
-        if asked is None:
-            loop = asyncio.get_running_loop()
-            asked = self._asked[user] = loop.create_future()
-            if len(self._asked) == 1:
-                loop.call_later(_WINDOW, self._ask)
-        return await asyncio.shield(asked)
+    def ask(self, user: UserKey, answer: Answer) -> None:
+        """Call `answer` soon, with the head as of then."""
+        if not self._asked:
+            asyncio.get_running_loop().call_later(_WINDOW, self._send)
+        self._asked.setdefault(user, []).append(answer)
 
-    def _ask(self) -> None:
+    async def of(self, user: UserKey) -> int:
+        """The same for who can wait. May raise what the engine raises."""
+        waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def answer(head: int | Exception) -> None:
+            if waiting.done():
+                return
+            if isinstance(head, Exception):
+                waiting.set_exception(head)
+            else:
+                waiting.set_result(head)
+
+        self.ask(user, answer)
+        return await waiting
+
+    def _send(self) -> None:
         asked, self._asked = self._asked, {}
         users = list(asked)
         for start in range(0, len(users), _AT_ONCE):
@@ -41,16 +54,12 @@ class Heads:
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
 
-    async def _call(self, asked: dict[UserKey, asyncio.Future[int]]) -> None:
+    async def _call(self, asked: dict[UserKey, list[Answer]]) -> None:
+        heads: Sequence[int | Exception]
         try:
             heads = await self._read(list(asked))
         except Exception as error:  # noqa: BLE001  (whoever asked gets it)
-            for answer in asked.values():
-                if not answer.done():
-                    answer.set_exception(error)
-                    # Whoever asked may be gone: an exception that nobody fetches is not worth a log entry.
-                    answer.exception()
-            return
-        for answer, head in zip(asked.values(), heads, strict=True):
-            if not answer.done():
-                answer.set_result(head)
+            heads = [error] * len(asked)
+        for answers, head in zip(asked.values(), heads, strict=True):
+            for answer in answers:
+                answer(head)

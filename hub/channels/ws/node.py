@@ -63,6 +63,8 @@ class Node:
         """Messages written to sockets as they came."""
         self.held_back = 0
         """Messages left to recovery: out of order, or a socket that is busy or full."""
+        self.missed = 0
+        """Frames that are not stored (read, typing, presence), not written because the socket was full."""
         self._recovery: Recovery | None = None
         self._attendant: Attendant | None = None
         self._missed: dict[Connection, dict[ConversationId, int | None]] = {}
@@ -116,8 +118,13 @@ class Node:
         whole = ws_frame(frame)
         for user in users:
             for link in self.seats.of(user):
-                if link.session.hears:
-                    link.write(whole)
+                self._tell(link, whole)
+
+    def _tell(self, link: Connection, whole: bytes) -> None:
+        if link.session.hears:
+            link.write(whole)
+        else:
+            self.missed += 1
 
     def presence_changed(self, user: UserKey, online: bool, at: datetime) -> None:
         """A watched user came or went."""
@@ -125,8 +132,7 @@ class Node:
         for link, name in self.watchers.of(user):
             if name not in frames:
                 frames[name] = ws_frame(encode_frame(PresenceNow(name, online, at)))
-            if link.session.hears:
-                link.write(frames[name])
+            self._tell(link, frames[name])
 
     def catch_up(self) -> None:
         """Something may have been lost on the way to this node: every queue is asked."""

@@ -93,7 +93,7 @@ class Performer:
             case Watch():
                 self._start(link, request.id, partial(self._watch, link, seat, request))
             case Ping():
-                self._start(link, request.id, partial(self._ping, link, seat, request))
+                self._heads.ask(seat.user.key, partial(self._pong, link, request.id))
             case _:
                 assert_never(request)
 
@@ -114,16 +114,22 @@ class Performer:
     async def _guarded(self, link: Connection, request: str | int | None, work: Work) -> None:
         try:
             await work()
-        except HubError as error:
-            self.answer(link, error_frame(request, error))
-        except QueueUnavailable:
-            self.answer(link, error_frame(request, _away()))
-        except Exception:
-            log.exception("request_failed")
-            failed = Error(ErrorCode.INTERNAL, "the hub failed on this request", True, request)
-            self.answer(link, encode_frame(failed))
+        except Exception as error:  # noqa: BLE001  (it is answered, and logged where it is a bug)
+            self._failed(link, request, error)
         finally:
             link.session.done()
+
+    def _failed(self, link: Connection, request: str | int | None, error: Exception) -> None:
+        match error:
+            case HubError():
+                payload = error_frame(request, error)
+            case QueueUnavailable():
+                payload = error_frame(request, _away())
+            case _:
+                log.error("request_failed", exc_info=error)
+                failed = Error(ErrorCode.INTERNAL, "the hub failed on this request", True, request)
+                payload = encode_frame(failed)
+        self.answer(link, payload)
 
     # send
 
@@ -217,9 +223,12 @@ class Performer:
         )
         self.answer(link, payload)
 
-    async def _ping(self, link: Connection, seat: Seat, request: Ping) -> None:
-        head = await self._heads.of(seat.user.key)
-        self.answer(link, encode_frame(Pong(request.id, head)))
+    def _pong(self, link: Connection, request: str | int, head: int | Exception) -> None:
+        link.session.done()
+        if isinstance(head, Exception):
+            self._failed(link, request, head)
+            return
+        self.answer(link, encode_frame(Pong(request, head)))
         link.session.heard_head(head)
         if link.session.behind:
             self._recovery.soon(link)

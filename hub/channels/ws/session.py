@@ -271,6 +271,11 @@ class Session:
         """Whether something newer than what was sent is known of."""
         return self.seen_q > self.sent_q
 
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the client has exactly what is known of: nothing to read, and no cursor beyond the queue."""
+        return self.seen_q == self.sent_q
+
     def heard_head(self, head: int) -> None:
         """The queue has grown to `head`, as far as somebody knows."""
         if head > self.seen_q:

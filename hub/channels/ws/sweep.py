@@ -47,6 +47,11 @@ class Sweep:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    @property
+    def unknown(self) -> int:
+        """Connections that have not said hello."""
+        return len(self._silent)
+
     def await_hello(self, link: Connection) -> None:
         """The connection is new."""
         self._silent[link] = link.opened + self._hello_timeout

@@ -104,7 +104,7 @@ class Parser:
     between messages.
     """
 
-    __slots__ = ("_data", "_decoder", "_kind", "_parts", "_pos", "limit")
+    __slots__ = ("_data", "_decoder", "_kind", "_parts", "_pos", "_scanned", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -113,6 +113,7 @@ class Parser:
         self._kind = _CONT
         self._parts: bytearray | None = None
         self._decoder: codecs.IncrementalDecoder | None = None
+        self._scanned = 0
 
     @property
     def buffered(self) -> int:
@@ -132,7 +133,7 @@ class Parser:
 
     def next(self) -> tuple[int, bytes] | None:
         """The next complete (opcode, payload): a whole message, a control frame, or (CONT, b"") for a part of a
-        message that is not complete yet. None when more bytes are needed. Raises Violation.
+        message that is not complete yet. None when more bytes are needed. Raises Violation, as soon as it is sure.
         """
         data, pos = self._data, self._pos
         have = len(data) - pos
@@ -151,6 +152,7 @@ class Parser:
         self._check_head(first, second, length)
         end = start + length
         if len(data) < end:
+            self._look_ahead(data, start, first & 0x0F)
             return None
         payload = apply_mask(data[start:end], data[start - 4 : start])
         if end == len(data):
@@ -183,20 +185,43 @@ class Parser:
 
     def _data_frame(self, opcode: int, payload: bytes, *, final: bool) -> tuple[int, bytes]:
         if self._parts is None:
-            if final:
+            if final and self._decoder is None:
                 if opcode == _TEXT:
                     _check_utf8(payload)
                 return opcode, payload
             self._kind = opcode
             self._parts = bytearray()
-            self._decoder = codecs.getincrementaldecoder("utf-8")() if opcode == _TEXT else None
+            if opcode == _TEXT and self._decoder is None:
+                self._decoder = _new_decoder()
         if self._decoder is not None:
-            try:
-                self._decoder.decode(payload, final)
-            except UnicodeDecodeError:
-                raise Violation(1007, "invalid UTF-8") from None
+            self._decode(self._decoder, payload[self._scanned :], final=final)
+            self._scanned = 0
         self._parts += payload
         if not final:
             return _CONT, b""
         whole, self._parts, self._decoder = bytes(self._parts), None, None
         return self._kind, whole
+
+    def _look_ahead(self, data: bytearray, start: int, opcode: int) -> None:
+        """Check the text of a frame that is still coming: bad bytes end the connection when they are seen."""
+        if (self._kind if opcode == _CONT else opcode) != _TEXT:
+            return
+        at = start + self._scanned
+        if len(data) <= at:
+            return
+        if self._decoder is None:
+            self._decoder = _new_decoder()
+        turn = self._scanned % 4
+        mask = data[start - 4 : start]
+        fresh = apply_mask(data[at:], mask[turn:] + mask[:turn])
+        self._scanned += len(fresh)
+        self._decode(self._decoder, fresh, final=False)
+
+    def _decode(self, decoder: codecs.IncrementalDecoder, data: bytes, *, final: bool) -> None:
+        try:
+            decoder.decode(data, final)
+        except UnicodeDecodeError:
+            raise Violation(1007, "invalid UTF-8") from None
+
+
+_new_decoder = codecs.getincrementaldecoder("utf-8")

@@ -137,7 +137,9 @@ class Socket:
         return self.frames()
 
     def _busy(self) -> bool:
-        recovery = self._gateway._recovery
+        recovery, heads = self._gateway.recovery, self._gateway._performer._heads
+        if heads._asked or heads._calls:
+            return True
         return bool(len(self._gateway.background) or recovery._due or recovery._ready or recovery._workers)
 
 

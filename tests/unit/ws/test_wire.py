@@ -159,6 +159,25 @@ def test_bad_utf8_is_noticed_in_the_fragment_that_has_it() -> None:
     assert parse(masked(1, b"ok", fin=False) + masked(0, b"\xff", fin=False)) == [1007]
 
 
+def test_bad_utf8_is_noticed_before_the_frame_is_complete() -> None:
+    frame = masked(1, "κόσμε".encode() + b"\xf4\x90\x80\x80" + b"rest")
+    parser = Parser(LIMIT)
+    # Six bytes of head and mask, ten of good text, and the second bad one tells.
+    for at in range(17):
+        parser.feed(frame[at : at + 1])
+        assert parser.next() is None
+    parser.feed(frame[17:18])
+    with pytest.raises(Violation, match="1007"):
+        parser.next()
+
+
+@given(st.text(max_size=50), st.lists(st.integers(0, 200), max_size=20), st.integers(0, 200))
+def test_good_text_passes_however_it_is_cut(text: str, cuts: list[int], middle: int) -> None:
+    data = text.encode()
+    frames = masked(1, data[:middle], fin=False) + masked(0, data[middle:]) + masked(1, data)
+    assert parse(frames, cuts) == [(1, data), (1, data)]
+
+
 def test_binary_is_not_text() -> None:
     assert parse(masked(2, b"\xff")) == [(2, b"\xff")]
     assert parse(masked(2, b"\xff", fin=False) + masked(0, b"\xfe")) == [(2, b"\xff\xfe")]
