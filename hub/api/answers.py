@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from fastapi import Header, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, StringConstraints
 
 from hub.api.deps import Caller, Services, actor_of
 from hub.api.problems import Problem
@@ -26,13 +26,13 @@ JSON: Final = "application/json"
 REPLAYED: Final = "Idempotent-Replayed"
 _TRIES: Final = 4
 
+KeyText: TypeAlias = Annotated[
+    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
+]
 IdempotencyKey: TypeAlias = Annotated[
-    str | None,
+    KeyText | None,
     Header(
         alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
         description="The same key with the same body gets the first answer again for 24 hours, with another body 422.",
         examples=["0b8c1d6e-5a3f-4c1b-9d53-1d1f6a1d0c11"],
     ),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 
 from hub.api.limits import Buckets, Rate, Taken
 from hub.api.problems import Problem
@@ -148,8 +149,17 @@ def _needing(needs: Needs) -> Any:
     async def caller(request: Request) -> Caller:
         return await authorise(request, needs)
 
-    caller.needs = needs  # type: ignore[attr-defined]  # read by openapi.py
+    caller.needs = needs  # type: ignore[attr-defined]  # read by needs_of
     return Depends(caller)
+
+
+def needs_of(route: APIRoute) -> Needs | None:
+    """What the route's code asks of its caller; None for a public one."""
+    for dependency in route.dependant.dependencies:
+        found: Needs | None = getattr(dependency.call, "needs", None)
+        if found is not None:
+            return found
+    return None
 
 
 def by_key(scope: Scope) -> Any:

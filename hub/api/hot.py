@@ -5,23 +5,22 @@ Everything that a route declares is read from the route itself, so that the two 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hub.api.deps import Needs, authorise, services_of
+from hub.api.answers import KeyText
+from hub.api.deps import Needs, authorise, needs_of, services_of
 from hub.api.field_names import FIELD_NAMES
-from hub.api.problems import Fault, Problem, of_error, of_validation
+from hub.api.problems import of_error, of_validation
 from hub.api.route import HubRequest, check_media_type
 
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_KEY: Final[TypeAdapter[str]] = TypeAdapter(KeyText)
 _MISSING: Final = ({"type": "missing", "loc": ("body",), "msg": "Field required"},)
 
 
@@ -62,7 +61,8 @@ def _hot(route: APIRoute) -> _Hot:
     model: Any = route.endpoint.__annotations__["body"]
     if isinstance(model, str):
         model = route.endpoint.__globals__[model]
-    needs = next(d.call.needs for d in route.dependant.dependencies if hasattr(d.call, "needs"))
+    needs = needs_of(route)
+    assert needs is not None  # noqa: S101  (a public route is not hot)
     return _Hot(route, route.endpoint, model, needs)
 
 
@@ -70,25 +70,17 @@ async def _answer(request: HubRequest, hot: _Hot) -> Response:
     check_media_type(request)
     services = await services_of(request)
     caller = await authorise(request, hot.needs)
-    key = _key(request)
+    text = request.headers.get("idempotency-key")
     if not await request.body():
         return of_validation(request, _MISSING, None, FIELD_NAMES)
     given = await request.json()
     try:
-        body = hot.model.model_validate(given)
+        key = None if text is None else _KEY.validate_python(text)
+        body = hot.model.model_validate(given, from_attributes=True)
     except ValidationError as error:
+        where = ("body",) if error.title == hot.model.__name__ else ("header", "Idempotency-Key")
         faults = [
-            {**f, "loc": ("body", *f["loc"])} for f in error.errors(include_url=False, include_input=False)
+            {**f, "loc": (*where, *f["loc"])} for f in error.errors(include_url=False, include_input=False)
         ]
         return of_validation(request, faults, given, FIELD_NAMES)
     return await hot.answer(request, services, caller, body, key)
-
-
-def _key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and _KEY.fullmatch(key) is None:
-        text = "An Idempotency-Key has 1 to 255 visible ASCII characters."
-        raise Problem(
-            "request_invalid", text, errors=[Fault("header:Idempotency-Key", "string_pattern_mismatch", text)]
-        )
-    return key

@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from hub.api.deps import Needs
+from hub.api.deps import Needs, needs_of
 from hub.api.problem_codes import CATALOGUE
 from hub.api.schemas import ProblemShown, Shown, Strict
 
@@ -93,15 +93,6 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> Json:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return schema
-
-
-def needs_of(route: APIRoute) -> Needs | None:
-    """What the route's code asks of its caller; None for a public one."""
-    for dependency in route.dependant.dependencies:
-        found: Needs | None = getattr(dependency.call, "needs", None)
-        if found is not None:
-            return found
-    return None
 
 
 def _routes(routers: Sequence[APIRouter]) -> Iterator[APIRoute]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from functools import cache
 
 from hub.api.problems import Fault, Problem
 from hub.api.schemas_routing import OnlyIf, PolicyShown, RouteBody, StepBody, StopOn
@@ -29,7 +30,8 @@ _BUILT_IN: Mapping[str, tuple[Hop, ...]] = {
 }
 
 
-def built_in(channels: Collection[str]) -> dict[str, NamedPolicy]:
+@cache
+def built_in(channels: frozenset[str]) -> Mapping[str, NamedPolicy]:
     """The policies of a fresh app. Steps of channels that this hub does not have are left out, and the last step
     waits for nothing, since nothing would come after it."""
     found: dict[str, NamedPolicy] = {}

@@ -194,6 +194,8 @@ def _fault_of(error: Mapping[str, Any], body: object, names: frozenset[str]) -> 
     kind = str(error["type"])
     origin = where.pop(0) if where and where[0] in {"body", "query", "path", "header"} else "body"
     pointer = pointer_of(where, body) if origin == "body" else f"{origin}:{where[0] if where else ''}"
+    if kind in _SHAPES:
+        return Fault(pointer, *_SHAPES[kind])
     if kind != "extra_forbidden":
         return Fault(pointer, kind, str(error["msg"]).removeprefix("Value error, "))
     name = str(where[-1]) if where else ""
@@ -202,6 +204,15 @@ def _fault_of(error: Mapping[str, Any], body: object, names: frozenset[str]) -> 
     near = difflib.get_close_matches(name, sorted(names), n=1)
     hint = f" Did you mean `{near[0]}`?" if near else ""
     return Fault(pointer, "unknown_field", f"There is no such field here.{hint}")
+
+
+# The validator speaks of Python's types.
+_SHAPES: Final[Mapping[str, tuple[str, str]]] = {
+    "model_attributes_type": ("object_type", "Expected an object."),
+    "model_type": ("object_type", "Expected an object."),
+    "dict_type": ("object_type", "Expected an object."),
+    "list_type": ("list_type", "Expected a list."),
+}
 
 
 def pointer_of(where: Sequence[Any], body: object) -> str:

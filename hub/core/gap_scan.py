@@ -43,9 +43,10 @@ class GapScan:
             lowest = max(0, min(numbers) - 2)
             entries = await self._store.entries(user, after=lowest, limit=len(numbers) + 2)
             _, gap = contiguous(lowest, [entry.user_seq for entry in entries])
-            if gap is None or gap[1] >= max(numbers) or await self._store.first_seq(user) > gap[0]:
+            key = SeqKey.of_user(user)
+            if gap is None or gap[1] >= max(numbers) or await self._store.floor(key) >= gap[0]:
                 continue
-            await self._store.close_gap(SeqKey.of_user(user), *gap, new_id=self._new_id, now=now)
+            await self._store.close_gap(key, *gap, new_id=self._new_id, now=now)
             log.warning("gap_closed", extra={"first": gap[0], "last": gap[1]})
             closed += 1
         return closed

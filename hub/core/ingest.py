@@ -82,6 +82,7 @@ class Ingest:
         self._waiting: deque[_Item] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._busy = False
         self.batches = 0
         self.accepted = 0
 
@@ -93,7 +94,7 @@ class Ingest:
         """Commit what waits, then stop."""
         if self._task is None:
             return
-        while self._waiting and not self._task.done():
+        while (self._waiting or self._busy) and not self._task.done():
             self._wake.set()
             await asyncio.sleep(0.005)
         self._task.cancel()
@@ -142,8 +143,10 @@ class Ingest:
             items = self._next_items()
             if not self._waiting:
                 self._wake.clear()
+            self._busy = bool(items)
             if items:
                 await self._process(items)
+            self._busy = False
 
     def _next_items(self) -> list[_Item]:
         """As many as fit: the numbers of a batch are drawn in one atomic call, which is what keeps a user's order

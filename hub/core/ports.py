@@ -134,8 +134,9 @@ class MessageStore(Protocol):
         """The same for the inbox: only what this user was sent."""
         ...
 
-    async def first_seq(self, user: UserKey) -> int:
-        """The lowest number that is kept of a user's queue (retention removes the oldest), 0 for an empty one."""
+    async def floor(self, key: SeqKey) -> int:
+        """The highest number of a sequence that retention has removed, 0 for none: what is missing up to it is no
+        gap."""
         ...
 
     async def close_gap(self, key: SeqKey, first: int, last: int, *, new_id: NewId, now: datetime) -> None:

@@ -79,7 +79,7 @@ class Reader:
             entries = await self._store.entries(user, after=after, limit=limit + 1)
             count, gap = contiguous(after, [entry.user_seq for entry in entries])
             if gap is not None:
-                if await self._store.first_seq(user) > after + 1:
+                if await self._store.floor(SeqKey.of_user(user)) > after:
                     return await self._rebase(user, after)
                 self._gaps.note(SeqKey.of_user(user), gap, monotonic=time.monotonic())
             entries = entries[:count]
@@ -134,13 +134,24 @@ class Reader:
         rows = await self._store.history(conversation, after=lowest, before=before, limit=limit + 1)
         gap = None
         if lowest is not None and before is None:
-            count, gap = contiguous(lowest, [row.seq for row in rows])
-            if gap is not None and lowest > 0:
-                self._gaps.note(SeqKey.of_conversation(conversation), gap, monotonic=time.monotonic())
-                rows = rows[:count]
-            else:
-                gap = None
+            rows, gap = await self._up_to_gap(SeqKey.of_conversation(conversation), lowest, rows)
         return self._history_page(rows, after=lowest, limit=limit, floor=floor, gap=gap)
+
+    async def _up_to_gap(
+        self, key: SeqKey, after: int, rows: Sequence[Message]
+    ) -> tuple[Sequence[Message], tuple[int, int] | None]:
+        """The rows before the first gap that is one: what retention removed is none."""
+        count, gap = contiguous(after, [row.seq for row in rows])
+        if gap is None:
+            return rows, None
+        removed = await self._store.floor(key)
+        if removed >= gap[0]:
+            kept = sum(row.seq <= removed for row in rows)
+            count, gap = contiguous(removed, [row.seq for row in rows[kept:]])
+            count += kept
+        if gap is not None:
+            self._gaps.note(key, gap, monotonic=time.monotonic())
+        return rows[:count], gap
 
     def _history_page(
         self,

@@ -51,7 +51,7 @@ def create_key(settings: Settings, app: str, scopes: Collection[str] = ()) -> st
     """
     wanted = frozenset(scopes) or frozenset(map(str, APP_SCOPES))
     for scope in sorted(wanted.difference(EVERY_SCOPE)):
-        near = difflib.get_close_matches(scope, sorted(EVERY_SCOPE), n=1)
+        near = difflib.get_close_matches(scope, sorted(map(str, EVERY_SCOPE)), n=1)
         message = f"there is no scope {scope!r}" + (f"; did you mean {near[0]!r}?" if near else "")
         raise ValueError(message)
     if not is_app_id(app):

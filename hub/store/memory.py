@@ -19,6 +19,7 @@ from hub.core.message import (
     Message,
     MessageId,
     Published,
+    SeqKey,
     UserKey,
 )
 from hub.core.ports import Batch, Clock, NotificationRow, Prior
@@ -189,9 +190,11 @@ class MemoryStore(MemoryMessages):
         """See the port."""
         old = [m for m in self._messages.values() if m.created_at < before]
         removed = sum(self._expire(message) for message in old)
-        for queue in self._queues.values():
+        for user, queue in self._queues.items():
             while len(queue.numbers) > 1 and queue.entries[queue.numbers[0]].message not in self._messages:
-                del queue.entries[queue.numbers.pop(0)]
+                number = queue.numbers.pop(0)
+                del queue.entries[number]
+                self._removed[SeqKey.of_user(user)] = number
         return removed
 
     def _expire(self, message: Message) -> bool:
@@ -205,6 +208,8 @@ class MemoryStore(MemoryMessages):
                 message.created_at, expires_at=message.expires_at,
             )  # fmt: skip
             return message.kind != TOMBSTONE
+        key = SeqKey.of_conversation(message.conversation)
+        self._removed[key] = max(message.seq, self._removed.get(key, 0))
         del self._messages[message.id]
         del known.messages[message.seq]
         known.numbers.remove(message.seq)

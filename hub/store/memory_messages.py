@@ -56,6 +56,7 @@ class MemoryMessages(MemoryDeliveries):
         self._messages: dict[MessageId, Message] = {}
         self._queues: dict[UserKey, _Queue] = {}
         self._devices: dict[DeviceKey, int] = {}
+        self._removed: dict[SeqKey, int] = {}
 
     # What a directory would do.
 
@@ -120,9 +121,9 @@ class MemoryMessages(MemoryDeliveries):
         start = bisect_right(queue.numbers, after)
         return [queue.entries[number] for number in queue.numbers[start : start + limit]]
 
-    async def first_seq(self, user: UserKey) -> int:
+    async def floor(self, key: SeqKey) -> int:
         """See the port."""
-        return next(iter(self._queue(user).numbers), 0)
+        return self._removed.get(key, 0)
 
     async def messages(self, ids: Collection[MessageId]) -> Mapping[MessageId, Message]:
         """See the port."""

@@ -16,11 +16,11 @@ class MemorySequencer:
 
     async def draw(self, wants: Mapping[SeqKey, int]) -> Mapping[SeqKey, int]:
         """See the port."""
-        first: dict[SeqKey, int] = {}
+        if not wants.keys() <= self._last.keys():
+            return {}
+        first = {key: self._last[key] + 1 for key in wants}
         for key, count in wants.items():
-            if key in self._last:
-                first[key] = self._last[key] + 1
-                self._last[key] += count
+            self._last[key] += count
         return first
 
     async def raise_to(self, heads: Mapping[SeqKey, int]) -> None:

@@ -41,7 +41,7 @@ class SqlStore:
         self.messages = messages.messages
         self.history = messages.history
         self.inbox_history = messages.inbox_history
-        self.first_seq = messages.first_seq
+        self.floor = messages.floor
         self.close_gap = cursors.close_gap
         self.move_cursors = cursors.move_cursors
         self.move_read = cursors.move_read

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Table, bindparam, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.core.message import SYSTEM, TOMBSTONE
+from hub.core.message import SYSTEM, TOMBSTONE, SeqKind
 from hub.store.columns import to_micros
 from hub.store.sql_bulk import Clash, Insertion, Listing
 from hub.store.sql_engine import Database
@@ -26,10 +26,11 @@ NOTIFICATION = metadata.tables["notification"]
 PUBLISH_BATCH = metadata.tables["publish_batch"]
 QUEUE_ENTRY = metadata.tables["queue_entry"]
 RECEIPT_PARKED = metadata.tables["receipt_parked"]
+RETENTION_FLOOR = metadata.tables["retention_floor"]
 USER = metadata.tables["user"]
 
 # Small enough that a live commit, which may have to wait for it, hardly notices.
-_CHUNK = 500
+_CHUNK = 200
 _USERS = 100
 _ENTRIES = 200
 
@@ -39,6 +40,7 @@ _parked = Insertion(
     Clash.UPDATE,
     ("outcome", "created_at"),
 )
+_floor_rows = Insertion(RETENTION_FLOOR, ("kind", "id", "seq"), Clash.UPDATE, ("seq",))
 
 
 class SqlHousekeeping:
@@ -53,6 +55,14 @@ class SqlHousekeeping:
         self._user_heads = user_heads(self._numbers)
         self._live = _first_live(self._numbers)
         ids = self._ids.select
+        self._oldest = (
+            select(
+                MESSAGE.c.id, MESSAGE.c.conversation_id, MESSAGE.c.seq, MESSAGE.c.kind, MESSAGE.c.created_at
+            )
+            .where(MESSAGE.c.id > bindparam("place"))
+            .order_by(MESSAGE.c.id)
+            .limit(_CHUNK)
+        )
         self._drop_notifications = delete(NOTIFICATION).where(NOTIFICATION.c.message_id.in_(ids))
         self._drop_messages = delete(MESSAGE).where(MESSAGE.c.id.in_(ids))
 
@@ -93,18 +103,15 @@ class SqlHousekeeping:
         return await self._forget(IDEMPOTENCY, IDEMPOTENCY.c.created_at < before)
 
     async def expire_messages(self, before: datetime) -> int:
-        """See the port. Ids sort by time, so the old ones come first; what is kept of them is passed over."""
+        """See the port. Ids sort by time: the old ones come first, and the first page with a newer one is the last."""
         removed, place = 0, ""
         while True:
-            page = await self._database.rows(
-                select(MESSAGE.c.id, MESSAGE.c.conversation_id, MESSAGE.c.seq, MESSAGE.c.kind)
-                .where(MESSAGE.c.id > place, MESSAGE.c.created_at < before)
-                .order_by(MESSAGE.c.id)
-                .limit(_CHUNK)
-            )
-            if not page:
+            page = await self._database.rows(self._oldest, {"place": place})
+            old = [row for row in page if row.created_at < before]
+            if old:
+                removed += await self._expire(old)
+            if len(page) < _CHUNK or len(old) < len(page):
                 break
-            removed += await self._expire(page)
             place = page[-1].id
         if removed:
             await self._trim_queues()
@@ -135,10 +142,22 @@ class SqlHousekeeping:
             gone = [row.id for row in page if (row.conversation_id, row.seq) not in newest]
             all_of_them = self._ids.of([row.id for row in page])
             await connection.execute(self._drop_notifications, all_of_them)
+            await self._raise_floors(connection, SeqKind.CONVERSATION, _highest(page, set(gone)))
             removed = await _count(connection, self._drop_messages, self._ids.of(gone))
             return removed + len([row for row in kept if row.kind != TOMBSTONE])
 
         return await self._database.write(work)
+
+    async def _raise_floors(
+        self, connection: AsyncConnection, kind: SeqKind, floors: Mapping[str, int]
+    ) -> None:
+        """Note that numbers up to these are removed; a floor never sinks."""
+        query = select(RETENTION_FLOOR.c.id, RETENTION_FLOOR.c.seq).where(
+            RETENTION_FLOOR.c.kind == kind.value, RETENTION_FLOOR.c.id.in_(self._ids.select)
+        )
+        known = {row.id: row.seq for row in await connection.execute(query, self._ids.of(sorted(floors)))}
+        rows = [(kind.value, id_, seq) for id_, seq in sorted(floors.items()) if seq > known.get(id_, 0)]
+        await _floor_rows.run(connection, self._dialect, rows)
 
     async def _empty(self, connection: AsyncConnection, ids: Sequence[str]) -> None:
         nothing = {
@@ -190,6 +209,8 @@ class SqlHousekeeping:
     async def _trim(self, connection: AsyncConnection, floors: Mapping[int, int]) -> dict[int, int]:
         """Remove some below each floor; what is left to do."""
         left: dict[int, int] = {}
+        removed = {str(user): floor - 1 for user, floor in floors.items()}
+        await self._raise_floors(connection, SeqKind.USER, removed)
         for user, floor in floors.items():
             old = (QUEUE_ENTRY.c.user_id == user, QUEUE_ENTRY.c.user_seq < floor)
             query = (
@@ -212,6 +233,15 @@ def _first_live(numbers: Listing) -> Any:
     lowest = own.order_by(QUEUE_ENTRY.c.user_seq).limit(1)
     living = lowest.join(MESSAGE, MESSAGE.c.id == QUEUE_ENTRY.c.message_id)
     return select(listed.c.id, lowest.scalar_subquery(), living.scalar_subquery())
+
+
+def _highest(page: Sequence[Any], gone: Collection[str]) -> dict[str, int]:
+    """The highest number of each conversation among the rows that go."""
+    found: dict[str, int] = {}
+    for row in page:
+        if row.id in gone:
+            found[row.conversation_id] = max(row.seq, found.get(row.conversation_id, 0))
+    return found
 
 
 def _is_one_of(keys: Sequence[Column[Any]], found: Sequence[Any]) -> ColumnElement[bool]:

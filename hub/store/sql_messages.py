@@ -31,6 +31,7 @@ MEMBER = metadata.tables["member"]
 MESSAGE = metadata.tables["message"]
 PUBLISH_BATCH = metadata.tables["publish_batch"]
 QUEUE_ENTRY = metadata.tables["queue_entry"]
+RETENTION_FLOOR = metadata.tables["retention_floor"]
 
 # Bodies fetched by one statement: bounds its memory and time.
 _BODIES = 2_000
@@ -92,10 +93,13 @@ class SqlMessages:
         found = await self._database.rows(query)
         return [Entry(user, row.user_seq, row.message_id, row.inbox_seq) for row in found]
 
-    async def first_seq(self, user: UserKey) -> int:
+    async def floor(self, key: SeqKey) -> int:
         """See the port."""
-        entries = await self.entries(user, after=-1, limit=1)
-        return entries[0].user_seq if entries else 0
+        query = select(RETENTION_FLOOR.c.seq).where(
+            RETENTION_FLOOR.c.kind == key.kind.value, RETENTION_FLOOR.c.id == key.id
+        )
+        found = await self._database.rows(query)
+        return int(found[0].seq) if found else 0
 
     async def messages(self, ids: Collection[MessageId]) -> Mapping[MessageId, Message]:
         """See the port."""

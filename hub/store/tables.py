@@ -299,6 +299,15 @@ class Idempotency(Table, table=True):
     created_at: datetime = Field(sa_type=UtcTime, index=True)
 
 
+class RetentionFloor(Table, table=True):
+    """The highest number of a sequence that retention has removed: what is missing up to it is no gap."""
+
+    __tablename__ = "retention_floor"
+    kind: str = Field(sa_type=String(1), primary_key=True)
+    id: str = _id(key=True)
+    seq: int = Field(sa_type=BigInteger)
+
+
 class PolicyRow(Table, table=True):
     """A named policy of an app."""
 

@@ -114,6 +114,13 @@ class TailContract:
         await tail.rebuild(USER, entries(1, 8), head=8)
         assert _list(await tail.read(USER, after=0, limit=10)) == entries(1, 8)
 
+    async def test_of_what_the_store_says_the_contiguous_end_counts(self, tail: Tail) -> None:
+        assert await tail.read(USER, after=0, limit=10) is None
+        await tail.rebuild(USER, [entry(1), entry(2), entry(4), entry(5)], head=5)
+        assert _list(await tail.read(USER, after=3, limit=10)) == entries(4, 5)
+        assert await tail.heads([USER]) == [5]
+        assert await tail.read(USER, after=2, limit=10) is None
+
     async def test_a_batch_for_many_users_is_appended(self, tail: Tail) -> None:
         users = [UserKey(n) for n in range(1, 601)]
         for user in users[:3]:

@@ -278,8 +278,7 @@ async def test_entries_come_ascending_past_a_cursor(world: World) -> None:
     await world.store.commit(batch(*(item(group, n, {one: n}) for n in (1, 2, 4, 5))))
     numbers = [e.user_seq for e in await world.store.entries(one, after=1, limit=2)]
     assert numbers == [2, 4]
-    assert await world.store.first_seq(one) == 1
-    assert await world.store.first_seq(world.people[1]) == 0
+    assert await world.store.floor(SeqKey.of_user(one)) == 0
 
 
 async def test_history_pages_forward_and_backward(world: World) -> None:

@@ -117,7 +117,7 @@ async def test_connections_that_died_with_the_server_are_replaced_unnoticed(
     await asyncio.gather(*(store.heads([KEY]) for _ in range(4)))
     server.kill()
     server.start()
-    await asyncio.gather(works(store, 2), *(store.first_seq(UserKey(1)) for _ in range(4)))
+    await asyncio.gather(works(store, 2), *(store.floor(SeqKey.of_user(UserKey(1))) for _ in range(4)))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the server's processes in /proc")

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import schemathesis
@@ -118,7 +119,7 @@ schema = schemathesis.openapi.from_dict(new_app(Settings(), new_id=new_id).opena
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_one_that_is_described(case: schemathesis.Case, live: Live) -> None:
+def test_every_answer_is_one_that_is_described(case: Any, live: Live) -> None:
     live.calls += 1
     operation = case.operation.definition.raw
     by_key = any("apiKey" in scheme for scheme in operation["security"])

@@ -292,6 +292,17 @@ async def test_another_websocket_protocol_is_a_misconfiguration() -> None:
     assert answers[0]["status"] == 501
 
 
+async def test_a_bad_handshake_is_refused_by_the_server() -> None:
+    async with served() as here:
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        writer.write(
+            b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: short\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert b"400" in await reader.readline()
+        writer.close()
+
+
 async def test_compression_is_never_agreed_on() -> None:
     async with served() as here, here.open(compression="deflate") as websocket:
         assert websocket.response is not None

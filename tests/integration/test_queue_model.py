@@ -135,6 +135,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self.run(self.in_the_end_everybody_has_everything())
         finally:
             self.run(self.stack.aclose())
+            self.run(asyncio.sleep(0.05))  # the driver's threads answer what was cancelled
             self.loop.close()
             shutil.rmtree(self.directory, ignore_errors=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -130,7 +131,7 @@ class Greeter:
         # The seat is taken and registered before the head is read: what is committed later is either pushed here
         # or below this head.
         head = await self._heads.of(user.key)
-        return _GONE if link.closed else self._welcome(link, seat, hello, head)
+        return self._welcome(link, seat, hello, head)
 
     def _take(self, link: Connection, seat: Seat, policy: SocketPolicy) -> bool:
         """No await in here: two hellos of one user are decided one after the other."""
@@ -156,7 +157,8 @@ class Greeter:
             log.info("presence_away", extra={"session": seat.id})
         if link.closed or not admitted:
             # It went while it was being registered, and may have been taken off before it was put on.
-            await self._presence.unregister(seat)
+            with suppress(QueueUnavailable):
+                await self._presence.unregister(seat)
             return admitted
         rooms = await self._people.read_diffused(seat.user.key)
         if not link.closed:

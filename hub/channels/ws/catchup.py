@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from hub.channels.ws.connection import Connection
@@ -21,6 +22,7 @@ _PAGE_BYTES: Final = 131_072
 _WORKERS: Final = 32
 _DELAY: Final = 0.02
 _SLOWEST: Final = 2.0
+_SLOWEST_AWAY: Final = 10.0
 _TRIES: Final = 16
 _CHUNK: Final = 32_768
 
@@ -88,28 +90,28 @@ class Recovery:
     async def _work(self) -> None:
         while self._ready:
             link = self._ready.popleft()
+            before = link.session.sent_q
             try:
                 await self._recover(link)
+            except Unavailable:
+                self._fail(link)
             except Exception:
                 log.exception("recovery_failed")
-                self._settle(link, progress=False)
+                self._fail(link)
+            else:
+                self._settle(link, progress=link.session.sent_q != before)
 
     async def _recover(self, link: Connection) -> None:
         session = link.session
-        before = session.sent_q
         limit = _FIRST_PAGE
-        try:
-            while link.seat is not None and not link.closed:
-                page = await self._read(link.seat.user.key, session.sent_q, limit)
-                self.pages += 1
-                written = self._write(link, page)
-                if written is None or not page.more:
-                    break
-                # Bodies may be small or large: pages grow until they are worth their query, and no further.
-                limit = min(_LAST_PAGE, limit * 2) if written < _PAGE_BYTES else max(10, limit // 2)
-        except Unavailable:
-            pass
-        self._settle(link, progress=session.sent_q != before)
+        while link.seat is not None and not link.closed:
+            page = await self._read(link.seat.user.key, session.sent_q, limit)
+            self.pages += 1
+            written = self._write(link, page)
+            if written is None or not page.more:
+                return
+            # Bodies may be small or large: pages grow until they are worth their query, and no further.
+            limit = min(_LAST_PAGE, limit * 2) if written < _PAGE_BYTES else max(10, limit // 2)
 
     def _write(self, link: Connection, page: Page) -> int | None:
         """Write a page as far as the socket takes it. How many bytes it was, None where it did not take all."""
@@ -139,13 +141,20 @@ class Recovery:
         """Let live entries flow again; come back if something is still missing."""
         if not link.session.settle() or link.closed or link.session.paused:
             self._tries.pop(link, None)
-            return
-        tries = 0 if progress else self._tries.get(link, 0) + 1
-        if tries > _TRIES:
+        elif progress or self._tries.get(link, 0) < _TRIES:
+            self._again(link, 0 if progress else self._tries.get(link, 0) + 1, slowest=_SLOWEST)
+        else:
             link.session.give_up()
             self._tries.pop(link, None)
             log.warning("entries_never_came", extra={"sent_q": link.session.sent_q})
-            return
+
+    def _fail(self, link: Connection) -> None:
+        """The queue could not be read, so nobody knows whether something is missing: try until it can."""
+        link.session.settle()
+        if not link.closed:
+            self._again(link, self._tries.get(link, 0) + 1, slowest=_SLOWEST_AWAY)
+
+    def _again(self, link: Connection, tries: int, *, slowest: float) -> None:
         self._tries[link] = tries
-        pause = min(_DELAY * 2.0**tries, _SLOWEST)
-        asyncio.get_running_loop().call_later(pause, self.soon, link)
+        pause = min(_DELAY * 2.0 ** min(tries, 10), slowest)
+        asyncio.get_running_loop().call_later(pause, partial(self.soon, link, doubt=slowest > _SLOWEST))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
@@ -20,16 +20,8 @@ from hub.settings import Settings
 TAKEOVER: Final = "hub.takeover"
 
 
-class Heir(Protocol):
-    """The protocol that goes on with the socket."""
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the socket."""
-        ...
-
-
-Succeed = Callable[[asyncio.Transport, set[Any]], Heir]
-"""Makes the heir from the transport and the server's set of connections, which it must join."""
+Succeed = Callable[[asyncio.Transport, set[Any]], asyncio.Protocol]
+"""Makes the protocol that goes on, from the transport and the server's set of connections, which it must join."""
 Takeover = Callable[[Succeed], None]
 
 
@@ -38,10 +30,6 @@ class _Nothing:
 
     def close(self) -> None:
         """Nothing is closed."""
-
-    def is_closing(self) -> bool:
-        """It is as good as gone."""
-        return True
 
 
 _NOTHING: Final = cast("asyncio.Transport", _Nothing())
@@ -65,15 +53,11 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.stop_keepalive()
         transport, self.transport = self.transport, _NOTHING
         self.connections.discard(self)
-        early = bytes(self.conn.reader.buffer)
-        heir = succeed(transport, cast("set[Any]", self.connections))
-        transport.set_protocol(cast("asyncio.Protocol", heir))
+        transport.set_protocol(succeed(transport, cast("set[Any]", self.connections)))
         # The request was parsed by a generator that holds on to its own parser: without this the handshake would
         # stay in memory until a full garbage collection.
         self.conn.parser.close()
         cast("dict[str, Any]", self.scope["extensions"]).clear()
-        if early:
-            heir.data_received(early)
 
 
 def server_options(settings: Settings) -> dict[str, Any]:

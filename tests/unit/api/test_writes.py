@@ -88,7 +88,13 @@ async def test_users_are_put_changed_and_listed(world: World) -> None:
     changed = await world.call("PATCH", "/v1/users/王小明", json={"locale": "en"})
     assert changed.json()["locale"] == "en"
     assert (await world.call("PATCH", "/v1/users/nobody", json={})).status_code == 404
-    for wrong in ({"timezone": "Mars/Base"}, {"locale": "中文"}, {"name": "a\nb"}, {"preferences": []}):
+    wrongs: list[dict[str, Any]] = [
+        {"timezone": "Mars/Base"},
+        {"locale": "中文"},
+        {"name": "a\nb"},
+        {"preferences": []},
+    ]
+    for wrong in wrongs:
         assert (await world.call("PUT", "/v1/users/a", json=wrong)).status_code == 422
     mine = await world.token("王小明")
     own = await world.call("PUT", "/v1/me", mine, json={"timezone": "Europe/Berlin"})

@@ -50,6 +50,7 @@ class FakeHub:
     silent: bool = False
     """Commits are not pushed: only recovery finds them."""
     delay: float = 0.0
+    hello_delay: float = 0.0
     away: bool = False
     redis_away: bool = False
     down: bool = False
@@ -141,6 +142,8 @@ class FakeHub:
     async def sync(self, user: UserKey, *, after: int, limit: int) -> Page:
         self.syncs += 1
         await asyncio.sleep(0)
+        if self.down:
+            raise RuntimeError("a bug")
         if self.away:
             raise Unavailable("store_away", "the database is away")
         queue = self.queues[user]
@@ -155,6 +158,8 @@ class FakeHub:
 
     async def heads(self, users: Sequence[UserKey]) -> list[int]:
         await asyncio.sleep(0)
+        if self.away:
+            raise Unavailable("store_away", "the database is away")
         return [len(self.queues[user]) for user in users]
 
     async def history(
@@ -216,6 +221,7 @@ class FakeHub:
         return EndUser(APP, self.key(token), token, self.clock() + self.lifetime)
 
     async def device(self, user: EndUser, device_id: str, platform: Platform, name: str) -> Device:
+        await asyncio.sleep(self.hello_delay)
         fresh = Device(DeviceKey(len(self.devices) + 1), device_id, platform, name, 0)
         return self.devices.setdefault((user.key, device_id), fresh)
 
@@ -224,6 +230,10 @@ class FakeHub:
 
     async def user_key(self, app: AppId, user_id: str) -> UserKey | None:
         await asyncio.sleep(0.01)
+        if self.away:
+            raise Unavailable("store_away", "the database is away")
+        if self.down:
+            raise RuntimeError("a bug")
         return self.users.get(user_id)
 
     async def user_ids(self, users: Collection[UserKey]) -> Mapping[UserKey, str]:
@@ -240,6 +250,8 @@ class FakeHub:
         return members
 
     async def read_diffused(self, user: UserKey) -> Collection[ConversationId]:
+        if self.away:
+            raise Unavailable("store_away", "the database is away")
         return [room for room in self.diffused if user in self.rooms.get(room, [])]
 
     async def seen(self, users: Mapping[UserKey, datetime]) -> None:

@@ -700,3 +700,130 @@ async def test_a_hello_to_a_node_that_drains_is_sent_elsewhere() -> None:
         socket = rig.socket()
         rig.gateway.draining = True
         assert bye_of(await socket.hello("ann")) == ("draining", 1012)
+
+
+async def test_a_hello_that_takes_too_long_is_to_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.channels.ws.auth._PATIENCE", 0.05)
+    async with a_rig() as rig:
+        rig.hub.hello_delay = 1.0
+        frames = await rig.socket().hello("ann")
+        assert bye_of(frames) == ("unavailable", 4503)
+
+
+async def test_a_connection_lost_before_its_seat_takes_none() -> None:
+    async with a_rig() as rig:
+        rig.hub.hello_delay = 0.02
+        socket = rig.socket()
+        socket.say({"type": "hello", "token": "ann", "device": {"id": "d", "platform": "web"}})
+        await asyncio.sleep(0)
+        socket.transport.abort()
+        await socket.after(0.05)
+        assert len(rig.node.seats) == 0
+        assert rig.hub.present == {}
+
+
+async def test_without_redis_a_hello_is_welcomed_all_the_same() -> None:
+    async with a_rig() as rig:
+        rig.hub.redis_away = True
+        socket = rig.socket()
+        socket.say({"type": "hello", "token": "ann", "device": {"id": "d", "platform": "web"}})
+        await asyncio.sleep(0)
+        socket.transport.abort()
+        await socket.after()
+        bob = await rig.user("bob")
+        bob.transport.abort()
+        await bob.after()
+        assert len(rig.node.seats) == 0
+
+
+async def test_a_second_hello_with_nothing_new_reads_nothing() -> None:
+    async with a_rig() as rig:
+        rig.hub.write("ann")
+        await rig.user("ann", cursor=1)
+        assert rig.hub.syncs == 0
+        rig.hub.write("ann")
+        assert rig.node.pushed == 1
+
+
+@pytest.mark.parametrize("trouble", ["away", "down"])
+async def test_a_recipient_that_cannot_be_looked_up_is_an_answer(trouble: str) -> None:
+    async with a_rig() as rig:
+        socket = await rig.user("ann")
+        setattr(rig.hub, trouble, True)
+        send = {
+            "type": "send",
+            "id": 1,
+            "to": {"user": "bob"},
+            "client_msg_id": "m",
+            "kind": "text",
+            "body": "x",
+        }
+        socket.say(send)
+        (error,) = await socket.after()
+        assert error["retryable"] is True
+        assert error["id"] == 1
+        setattr(rig.hub, trouble, False)
+        rig.hub.key("bob")
+        socket.say(send)
+        assert "ok" in types(await socket.after())
+
+
+async def test_a_heartbeat_while_the_database_is_away_is_answered_so() -> None:
+    async with a_rig() as rig:
+        socket = await rig.user("ann")
+        rig.hub.away = True
+        socket.say({"type": "ping", "id": 5})
+        (error,) = await socket.after()
+        assert (error["id"], error["code"], error["retryable"]) == (5, "store_away", True)
+        assert socket.link.session.waiting == 0
+        rig.node.drop_user(rig.hub.key("ann"), ROOM)
+        await socket.after()
+
+
+async def test_a_bug_while_reading_a_queue_is_not_the_end_of_it() -> None:
+    async with a_rig() as rig:
+        socket = await rig.user("ann")
+        rig.hub.write("ann", push=False)
+        rig.hub.down = True
+        rig.node.catch_up()
+        assert await socket.after() == []
+        rig.hub.down = False
+        assert numbers(await socket.after(0.2)) == [1]
+
+
+async def test_a_cursor_beyond_the_queue_is_rebased_as_soon_as_the_database_is_back() -> None:
+    async with a_rig() as rig:
+        rig.hub.write("ann")
+        socket = rig.socket()
+        answered = asyncio.create_task(socket.hello("ann", cursor=50))
+        while not socket.link.session.recovering:
+            await asyncio.sleep(0.001)
+        rig.hub.away = True
+        await answered
+        rig.hub.away = False
+        assert {"type": "rebase", "head": 1} in await socket.after(0.3)
+        rig.hub.write("ann")
+        assert numbers(socket.frames()) == [2]
+
+
+async def test_numbers_that_never_come_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.channels.ws.catchup._TRIES", 2)
+    async with a_rig() as rig:
+        socket = await rig.user("ann")
+        socket.link.session.heard_head(7)
+        rig.gateway.recovery.soon(socket.link)
+        await socket.after(0.4)
+        assert not socket.link.session.behind
+        rig.hub.write("ann")
+        assert numbers(socket.frames()) == [1]
+
+
+async def test_whoever_looks_after_the_node_can_see_what_it_does() -> None:
+    async with a_rig(slow_soft_bytes=5_000) as rig:
+        ann, eve = await rig.user("ann"), await rig.user("eve")
+        eve.say({"type": "bye"})
+        ann.transport.stuck = True
+        rig.hub.write("ann", text="x" * 6_000)
+        await rig.hub.signal([rig.hub.key("ann")], {"type": "typing"})
+        assert rig.gateway.partings == {"goodbye": 1}
+        assert (rig.node.missed, rig.node.pushed, len(rig.node.seats)) == (1, 1, 1)

@@ -271,6 +271,16 @@ def upgrade() -> None:
         mysql_collate="utf8mb4_bin",
         mysql_engine="InnoDB",
     )
+    op.create_table(
+        "retention_floor",
+        sa.Column("kind", sa.String(length=1), nullable=False),
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("kind", "id", name=op.f("pk_retention_floor")),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
+    )
     op.create_index(op.f("ix_receipt_parked_created_at"), "receipt_parked", ["created_at"], unique=False)
 
     op.create_table(
@@ -405,6 +415,7 @@ def downgrade() -> None:
     op.drop_table("signing_key")
     op.drop_table("conversation")
     op.drop_table("api_key")
+    op.drop_table("retention_floor")
     op.drop_table("receipt_parked")
     op.drop_table("queue_entry")
     op.drop_table("publish_batch")
