@@ -6,6 +6,7 @@ import base64
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from hub.core.message import AppId, ConversationId, UserKey
 
@@ -60,12 +61,14 @@ class Membership:
     read_seq: int
 
 
+@lru_cache(maxsize=65_536)
 def direct_id(app: AppId, one: UserKey, other: UserKey) -> ConversationId:
     """The id of the direct conversation of two users, the same from either side."""
     low, high = sorted((one, other))
     return _derived("direct", app, str(low), str(high))
 
 
+@lru_cache(maxsize=1_024)
 def inbox_id(app: AppId) -> ConversationId:
     """The id of the app's inbox."""
     return _derived("inbox", app)

@@ -50,6 +50,8 @@ class IngestLimits:
 class _Item:
     draft: Draft
     answer: asyncio.Future[Answer]
+    deadline: float
+    """By the loop's clock: when its sender is told to try again."""
 
 
 class Ingest:
@@ -82,23 +84,26 @@ class Ingest:
         self._waiting: deque[_Item] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._busy = False
+        self._watch: asyncio.Task[None] | None = None
+        self._current: list[_Item] = []
         self.batches = 0
         self.accepted = 0
 
     async def __aenter__(self) -> Ingest:
         self._task = asyncio.create_task(self._run(), name="ingest")
+        self._watch = asyncio.create_task(self._watch_deadlines(), name="ingest-deadlines")
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Commit what waits, then stop."""
-        if self._task is None:
+        if self._task is None or self._watch is None:
             return
-        while (self._waiting or self._busy) and not self._task.done():
+        while (self._waiting or self._current) and not self._task.done():
             self._wake.set()
             await asyncio.sleep(0.005)
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self._watch.cancel()
+        await asyncio.gather(self._task, self._watch, return_exceptions=True)
 
     @property
     def backlog(self) -> int:
@@ -108,45 +113,54 @@ class Ingest:
     async def submit(self, draft: Draft) -> Accepted:
         """The answer, after the commit. Raises Refused, or Unavailable (then a repeat with the same
         client_msg_id is safe: the draft may yet be committed)."""
-        answer = (await self.submit_many([draft]))[0]
+        answer = await self._enter([draft])[0].answer
         if isinstance(answer, HubError):
             raise answer
         return answer
 
     async def submit_many(self, drafts: Sequence[Draft]) -> list[Answer]:
         """The answers in order; an error is a value here, so that one does not hide the others."""
-        if len(self._waiting) + len(drafts) > self._limits.backlog:
-            busy = Unavailable("overloaded", "Too many messages are waiting to be stored. Try again shortly.")
-            return [busy] * len(drafts)
+        return [await item.answer for item in self._enter(drafts)]
+
+    def _enter(self, drafts: Sequence[Draft]) -> list[_Item]:
         loop = asyncio.get_running_loop()
-        items = [_Item(draft, loop.create_future()) for draft in drafts]
-        self._waiting.extend(items)
-        self._wake.set()
-        answers = asyncio.gather(*(item.answer for item in items))
-        try:
-            async with asyncio.timeout(self._limits.timeout.total_seconds()):
-                return await answers
-        except TimeoutError:
-            late = Unavailable(
-                "commit_timeout", "Storing took too long. Repeat with the same id: it is safe."
+        deadline = loop.time() + self._limits.timeout.total_seconds()
+        items = [_Item(draft, loop.create_future(), deadline) for draft in drafts]
+        if len(self._waiting) + len(items) > self._limits.backlog:
+            _answer(
+                items,
+                Unavailable("overloaded", "Too many messages are waiting to be stored. Try again shortly."),
             )
-            return [
-                item.answer.result() if item.answer.done() and not item.answer.cancelled() else late
-                for item in items
-            ]
+        else:
+            self._waiting.extend(items)
+            self._wake.set()
+        return items
+
+    async def _watch_deadlines(self) -> None:
+        """Answer those who have waited long enough. One look a moment for all costs less than a timer for each."""
+        loop = asyncio.get_running_loop()
+        late = Unavailable("commit_timeout", "Storing took too long. Repeat with the same id: it is safe.")
+        while True:
+            await asyncio.sleep(min(0.25, self._limits.timeout.total_seconds() / 4))
+            now = loop.time()
+            _answer([item for item in self._current if item.deadline <= now], late)
+            while self._waiting and self._waiting[0].deadline <= now:
+                _answer([self._waiting.popleft()], late)
 
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             if len(self._waiting) < self._limits.size and self._limits.window:
                 await asyncio.sleep(self._limits.window.total_seconds())
-            items = self._next_items()
+            self._current = self._next_items()
             if not self._waiting:
                 self._wake.clear()
-            self._busy = bool(items)
-            if items:
-                await self._process(items)
-            self._busy = False
+            try:
+                await self._process(self._current)
+            except Exception:
+                log.exception("batch_failed")
+                _answer(self._current, Unavailable("internal", "The message could not be stored."))
+            self._current = []
 
     def _next_items(self) -> list[_Item]:
         """As many as fit: the numbers of a batch are drawn in one atomic call, which is what keeps a user's order
@@ -156,11 +170,11 @@ class Ingest:
         references = 0
         while self._waiting and len(items) < self._limits.size:
             recipients = self._roster.recipients_hint(self._waiting[0].draft)
-            grown = sequences.union(recipients, (target_id(self._waiting[0].draft),))
+            more = {target_id(self._waiting[0].draft), *recipients} - sequences
             references += len(recipients)
-            if items and (len(grown) > MAX_SEQUENCES or references > _MAX_REFERENCES):
+            if items and (len(sequences) + len(more) > MAX_SEQUENCES or references > _MAX_REFERENCES):
                 break
-            sequences = grown
+            sequences |= more
             item = self._waiting.popleft()
             if not item.answer.done():
                 items.append(item)
@@ -168,6 +182,8 @@ class Ingest:
 
     async def _process(self, items: list[_Item]) -> None:
         """Commit, and see to it that one bad draft fails alone."""
+        if not items:
+            return
         leaders, followers = _one_of_a_kind(items)
         try:
             await self._commit(leaders)
@@ -183,8 +199,11 @@ class Ingest:
                 log.exception("draft_failed")
                 _answer(leaders, Unavailable("internal", "The message could not be stored."))
         for leader, follower in followers:
-            if not follower.answer.done():
-                follower.answer.set_result(_repeat(follower.draft, leader))
+            if leader.answer.cancelled():
+                self._waiting.appendleft(follower)  # who was first has gone: it may not have been committed
+                self._wake.set()
+            else:
+                _answer([follower], _repeat(follower.draft, leader))
 
     async def _commit(self, items: list[_Item]) -> None:
         for _ in range(_TRIES):
@@ -210,7 +229,7 @@ class Ingest:
         prior = await self._store.prior(asking)
         for item in items:
             if item.draft.id in prior:
-                item.answer.set_result(_from_prior(item.draft, prior[item.draft.id]))
+                _answer([item], _from_prior(item.draft, prior[item.draft.id]))
         return [item for item in items if not item.answer.done()]
 
     async def _resolve(self, items: list[_Item]) -> list[Resolved]:
@@ -218,7 +237,7 @@ class Ingest:
         answers = await self._roster.resolve([item.draft for item in items])
         for item, answer in zip(items, answers, strict=True):
             if isinstance(answer, Refused):
-                item.answer.set_result(answer)
+                _answer([item], answer)
             else:
                 good.append(answer)
         return good

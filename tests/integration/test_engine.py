@@ -48,7 +48,9 @@ def texts(page: Page) -> list[str]:
 
 
 async def accepted(rig: Rig, *drafts: Draft) -> list[Accepted]:
+    """Submit, and wait for the tails too: a reader may be a moment behind an acknowledgement."""
     answers = await rig.engine.submit_many(drafts)
+    await rig.published()
     assert all(isinstance(answer, Accepted) for answer in answers), answers
     return [answer for answer in answers if isinstance(answer, Accepted)]
 
@@ -142,7 +144,6 @@ async def test_who_left_gets_nothing_more(rig: Rig) -> None:
 async def test_a_large_conversation_has_no_references(rig: Rig) -> None:
     group = await rig.group(1, 2, 3, fanout="read")
     (answer,) = await accepted(rig, rig.draft(ToConversation(group)))
-    await rig.published()
     assert rig.broker.published[-1].grew
     assert seqs(await rig.engine.sync(BOB, after=0, limit=10)) == []
     page = await rig.engine.history(group, reader=BOB, after=0, before=None, limit=10)
@@ -255,7 +256,6 @@ async def test_what_has_expired_is_a_closed_number(rig: Rig) -> None:
 async def test_committed_but_not_published_is_published_by_the_sweep(rig: Rig) -> None:
     rig.broker.away = True
     (answer,) = await accepted(rig, rig.chat(1, 2))
-    await rig.published()
     rig.broker.away = False
     assert rig.broker.published == []
     later = rig.clock() + timedelta(seconds=1)
@@ -267,7 +267,6 @@ async def test_committed_but_not_published_is_published_by_the_sweep(rig: Rig) -
 
 async def test_after_a_failover_recent_batches_are_published_again(rig: Rig) -> None:
     answers = await accepted(rig, *(rig.chat(1, 2) for _ in range(3)))
-    await rig.published()
     rig.broker.published.clear()
     assert await rig.engine.republish_recent() >= 1
     assert {item.message.id for item in rig.broker.published} == {answer.message for answer in answers}

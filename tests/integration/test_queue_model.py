@@ -75,7 +75,9 @@ class QueueMachine(RuleBasedStateMachine):
                     client_msg_id=f"c{self.sent}",
                 )
             )
-        for answer in self.run(self.rig.engine.submit_many(drafts)):
+        answers = self.run(self.rig.engine.submit_many(drafts))
+        self.run(self.rig.published())  # a reader may be a moment behind an acknowledgement
+        for answer in answers:
             assert isinstance(answer, Accepted)
             self.conversation.append((answer.message, sender))
             for user in USERS:

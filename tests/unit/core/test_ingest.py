@@ -168,6 +168,21 @@ async def test_a_slow_store_answers_in_bounded_time() -> None:
             await opened.submit(draft())
 
 
+async def test_who_repeats_after_somebody_gave_up_is_still_served() -> None:
+    store = FaultyStore()
+    store.slow = 0.05
+    async with ingest(store) as (opened, _):
+        busy = asyncio.create_task(opened.submit(draft()))
+        await asyncio.sleep(0.02)
+        first = asyncio.create_task(opened.submit(draft(client_msg_id="c-1")))
+        second = asyncio.create_task(opened.submit(draft(client_msg_id="c-1")))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).seq == 2
+        await busy
+    assert await queue_of(store, 2) == [1, 2]
+
+
 async def test_what_arrives_meanwhile_is_one_batch() -> None:
     store = FaultyStore()
     store.slow = 0.05

@@ -52,6 +52,7 @@ class FakeHub:
     delay: float = 0.0
     hello_delay: float = 0.0
     away: bool = False
+    sync_away: bool = False
     redis_away: bool = False
     down: bool = False
 
@@ -144,7 +145,7 @@ class FakeHub:
         await asyncio.sleep(0)
         if self.down:
             raise RuntimeError("a bug")
-        if self.away:
+        if self.away or self.sync_away:
             raise Unavailable("store_away", "the database is away")
         queue = self.queues[user]
         if after > len(queue) or after < self.floor.get(user, 0):
