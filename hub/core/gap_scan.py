@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from hub.core.message import Published, SeqKey, UserKey
+from hub.core.message import SeqKey, UserKey
 from hub.core.ports import Clock, MessageStore, NewId
 from hub.core.sequence import contiguous
 
 log = logging.getLogger("hub.gap_scan")
 
 _BATCHES = 500
+_PAGE = 40
 _CHECKS = 500
 
 
@@ -34,12 +34,8 @@ class GapScan:
     async def run(self) -> int:
         """Close what is older than the grace. Returns how many gaps were closed."""
         now = self._clock()
-        batches = await self._store.committed_since(now - self._window - self._grace, _BATCHES)
-        settled = [
-            p for _, published in batches for p in published if p.message.created_at <= now - self._grace
-        ]
         closed = 0
-        for user, numbers in sorted(_by_user(settled).items())[:_CHECKS]:
+        for user, numbers in sorted((await self._recent(now)).items())[:_CHECKS]:
             lowest = max(0, min(numbers) - 2)
             entries = await self._store.entries(user, after=lowest, limit=len(numbers) + 2)
             _, gap = contiguous(lowest, [entry.user_seq for entry in entries])
@@ -51,10 +47,16 @@ class GapScan:
             closed += 1
         return closed
 
-
-def _by_user(published: Iterable[Published]) -> dict[UserKey, Sequence[int]]:
-    numbers: dict[UserKey, list[int]] = {}
-    for item in published:
-        for entry in item.entries:
-            numbers.setdefault(entry.user, []).append(entry.user_seq)
-    return dict(numbers)
+    async def _recent(self, now: datetime) -> dict[UserKey, list[int]]:
+        """The numbers of settled commits, by user. Read in pages: bodies come along and are let go."""
+        numbers: dict[UserKey, list[int]] = {}
+        for skip in range(0, _BATCHES, _PAGE):
+            since = now - self._window - self._grace
+            page = await self._store.committed_since(since, limit=_PAGE, skip=skip)
+            for item in (item for _, published in page for item in published):
+                if item.message.created_at <= now - self._grace:
+                    for entry in item.entries:
+                        numbers.setdefault(entry.user, []).append(entry.user_seq)
+            if len(page) < _PAGE:
+                break
+        return numbers

@@ -103,8 +103,11 @@ class MessageStore(Protocol):
         """Batches committed before a time and not marked published, oldest first."""
         ...
 
-    async def committed_since(self, since: datetime, limit: int) -> Sequence[tuple[str, Sequence[Published]]]:
-        """All batches committed since a time that are still remembered, published or not."""
+    async def committed_since(
+        self, since: datetime, *, limit: int, skip: int = 0
+    ) -> Sequence[tuple[str, Sequence[Published]]]:
+        """Batches committed since a time that are still remembered, published or not, oldest first: `limit` of them
+        after the first `skip`. New ones come at the end, so pages do not shift."""
         ...
 
     async def entries(self, user: UserKey, *, after: int, limit: int) -> Sequence[Entry]:

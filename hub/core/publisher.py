@@ -16,6 +16,8 @@ from hub.core.ports import Batch, Broker, Clock, MessageStore, Tail
 log = logging.getLogger("hub.publisher")
 
 _MERGE = 8
+_PAGE = 40
+"""Batches read at a time for publishing again: their bodies are in memory meanwhile."""
 _WAITING = 512
 """Batches kept for publishing. Past it the oldest are left to the sweep, which reads them from the store."""
 
@@ -86,7 +88,13 @@ class Publisher:
 
     async def republish_since(self, margin: timedelta, *, limit: int = 5_000) -> int:
         """Publish everything of the last `margin` again: after a failover, what Redis held may be lost."""
-        return await self._again(await self._store.committed_since(self._clock() - margin, limit))
+        since, done = self._clock() - margin, 0
+        while done < limit:
+            page = await self._store.committed_since(since, limit=_PAGE, skip=done)
+            done += await self._again(page)
+            if len(page) < _PAGE:
+                break
+        return done
 
     async def _again(self, batches: Sequence[tuple[str, Sequence[Published]]]) -> int:
         for start in range(0, len(batches), _MERGE):

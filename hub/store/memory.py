@@ -159,12 +159,16 @@ class MemoryStore(MemoryMessages):
             [i for i, b in self._batches.items() if not b.marked and b.at < before], limit
         )
 
-    async def committed_since(self, since: datetime, limit: int) -> Sequence[tuple[str, Sequence[Published]]]:
+    async def committed_since(
+        self, since: datetime, *, limit: int, skip: int = 0
+    ) -> Sequence[tuple[str, Sequence[Published]]]:
         """See the port."""
-        return self._remembered([i for i, b in self._batches.items() if b.at >= since], limit)
+        return self._remembered([i for i, b in self._batches.items() if b.at >= since], limit, skip)
 
-    def _remembered(self, ids: Sequence[str], limit: int) -> Sequence[tuple[str, Sequence[Published]]]:
-        oldest = sorted(ids, key=lambda id_: (self._batches[id_].at, id_))[:limit]
+    def _remembered(
+        self, ids: Sequence[str], limit: int, skip: int = 0
+    ) -> Sequence[tuple[str, Sequence[Published]]]:
+        oldest = sorted(ids, key=lambda id_: (self._batches[id_].at, id_))[skip : skip + limit]
         return [
             (id_, [p for p in self._batches[id_].published if p.message.id in self._messages])
             for id_ in oldest

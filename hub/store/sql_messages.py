@@ -163,7 +163,9 @@ class SqlMessages:
         )
         return await self._remembered(query)
 
-    async def committed_since(self, since: datetime, limit: int) -> Sequence[tuple[str, Sequence[Published]]]:
+    async def committed_since(
+        self, since: datetime, *, limit: int, skip: int = 0
+    ) -> Sequence[tuple[str, Sequence[Published]]]:
         """See the port; oldest first."""
         columns = (PUBLISH_BATCH.c.id, PUBLISH_BATCH.c.created_at, PUBLISH_BATCH.c.refs)
         # In two halves, because the index begins with `published`.
@@ -176,7 +178,7 @@ class SqlMessages:
                 for published in (False, True)
             )
         ).subquery("halves")
-        query = select(halves).order_by(halves.c.created_at, halves.c.id).limit(limit)
+        query = select(halves).order_by(halves.c.created_at, halves.c.id).limit(limit).offset(skip)
         return await self._remembered(query)
 
     async def _remembered(self, query: Select[Any]) -> Sequence[tuple[str, Sequence[Published]]]:

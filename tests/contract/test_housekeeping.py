@@ -114,7 +114,7 @@ async def test_published_batches_are_forgotten_and_others_kept(world: World) -> 
     await world.store.mark_published([first.id])
     assert await world.store.forget_batches(NOW) == 0
     assert await world.store.forget_batches(NOW + DAY) == 1
-    assert [id_ for id_, _ in await world.store.committed_since(NOW, 9)] == [second.id]
+    assert [id_ for id_, _ in await world.store.committed_since(NOW, limit=9)] == [second.id]
 
 
 async def test_old_idempotency_keys_are_forgotten(world: World) -> None:

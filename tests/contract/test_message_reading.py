@@ -189,6 +189,6 @@ async def test_what_is_not_marked_is_published_again(world: World) -> None:
     await world.store.mark_published([second.id, third.id, "bat_unknown"])
     await world.store.mark_published([])
     assert await world.store.unpublished(before=late, limit=9) == []
-    since = await world.store.committed_since(NOW + SECOND, 9)
+    since = await world.store.committed_since(NOW + SECOND, limit=9)
     assert since == [(second.id, list(second.published)), (third.id, list(third.published))]
-    assert [id_ for id_, _ in await world.store.committed_since(NOW, 2)] == [first.id, second.id]
+    assert [id_ for id_, _ in await world.store.committed_since(NOW, limit=2)] == [first.id, second.id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
@@ -23,6 +24,7 @@ from hub.channels.ws.frames import (
     stamped,
     sync_batch,
 )
+from hub.channels.ws.requests import KNOWN
 from hub.channels.ws.wire import ws_frame
 from hub.core.errors import NotFound, Unavailable
 from hub.core.message import (
@@ -178,3 +180,16 @@ def test_presence_of_who_may_not_be_told_of_is_refused_by_name() -> None:
     assert named_presence(names, {UserKey(2): {"online": True}}) == {"bob": {"online": True}}
     assert named_presence(names, {}) == {"bob": {"online": False}}
     assert refused_of(["bob", "eve"], names) == ["eve"]
+
+
+def test_the_documentation_names_every_code() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
+    rows = {tuple(cell.strip() for cell in line.split("|")[1:4]) for line in text.splitlines() if "|" in line}
+    for parting in codes.PARTINGS:
+        (row,) = [row for row in rows if row[0] == str(parting.code)]
+        assert f"`{parting.reason}`" in row[1]
+        assert row[2] == ("yes" if parting.reconnect else "no")
+    for code in codes.ErrorCode:
+        assert f"`{code}`" in text
+    for name in KNOWN:
+        assert f"`{name}`" in text
