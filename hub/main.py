@@ -7,10 +7,13 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.api.application import new_app
 from hub.bootstrap import new_id, open_hub
+from hub.channels.ws.asyncapi import document
 from hub.channels.ws.routes import PATH, SocketApp
 from hub.metrics import HubCollector
 from hub.settings import Settings
@@ -40,7 +43,13 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                 sockets.app = None
 
     app = new_app(chosen, new_id=new_id, lifespan=lifespan, registry=registry)
+    app.add_route("/asyncapi.json", _asyncapi, include_in_schema=False)
     return _Entrance(app, sockets)
+
+
+async def _asyncapi(_: Request) -> Response:
+    """The socket's description (AsyncAPI 3), beside `/openapi.json`."""
+    return JSONResponse(document())
 
 
 class _Sockets:
