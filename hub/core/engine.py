@@ -228,6 +228,11 @@ class Engine:
             await asyncio.wait(self._background, timeout=5)
 
 
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 @asynccontextmanager
 async def open_engine(ports: Ports, limits: EngineLimits) -> AsyncIterator[Engine]:
     """An engine with its tasks running; on leaving, what waits is committed, published and written."""
@@ -236,7 +241,7 @@ async def open_engine(ports: Ports, limits: EngineLimits) -> AsyncIterator[Engin
         await stack.enter_async_context(engine.publisher)
         await stack.enter_async_context(engine.cursors)
         chores = asyncio.create_task(engine.chores(), name="engine-chores")
-        stack.callback(chores.cancel)
+        stack.push_async_callback(_end, chores)
         stack.push_async_callback(engine.drain)
         await stack.enter_async_context(engine.ingest)
         yield engine

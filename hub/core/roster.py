@@ -61,11 +61,28 @@ class Roster:
     async def resolve(self, drafts: Sequence[Draft]) -> list[Resolved | Refused]:
         """Each draft with its conversation and recipients, or why it cannot go; one query for all unknown."""
         wanted = {target_id(draft) for draft in drafts}
-        missing = [conversation for conversation in wanted if conversation not in self._known]
-        if missing:
-            for snapshot in (await self._store.conversations(missing)).values():
+        missing = {conversation for conversation in wanted if conversation not in self._known}
+        await self._load(missing)
+        answers = [await self._resolve(draft) for draft in drafts]
+        # A snapshot that is out of date may accept, since the commit checks it; it must not refuse.
+        doubtful = {
+            target_id(draft)
+            for draft, answer in zip(drafts, answers, strict=True)
+            if isinstance(answer, Refused) and target_id(draft) not in missing
+        }
+        if not doubtful:
+            return answers
+        self.forget(doubtful)
+        await self._load(doubtful)
+        return [
+            await self._resolve(draft) if target_id(draft) in doubtful else answer
+            for draft, answer in zip(drafts, answers, strict=True)
+        ]
+
+    async def _load(self, conversations: Collection[ConversationId]) -> None:
+        if conversations:
+            for snapshot in (await self._store.conversations(conversations)).values():
                 self._remember(snapshot)
-        return [await self._resolve(draft) for draft in drafts]
 
     async def _resolve(self, draft: Draft) -> Resolved | Refused:
         conversation = self._known.get(target_id(draft)) or _new_conversation(draft)

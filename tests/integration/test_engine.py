@@ -133,12 +133,27 @@ async def test_one_bad_draft_does_not_fail_its_batch(rig: Rig) -> None:
 async def test_who_left_gets_nothing_more(rig: Rig) -> None:
     group = await rig.group(1, 2, 3)
     await accepted(rig, rig.draft(ToConversation(group)))
-    async with rig.store.database._writer.begin() as connection:
+    async with rig.store.database.writing() as connection:
         await connection.execute(text("DELETE FROM member WHERE user_id = 3"))
         await connection.execute(text("UPDATE conversation SET version = version + 1"))
     await accepted(rig, rig.draft(ToConversation(group)))
     assert seqs(await rig.engine.sync(UserKey(3), after=0, limit=10)) == [1]
     assert seqs(await rig.engine.sync(BOB, after=0, limit=10)) == [1, 2]
+
+
+async def test_who_joined_is_not_refused_by_a_node_that_did_not_hear_of_it(rig: Rig) -> None:
+    group = await rig.group(1, 2)
+    await accepted(rig, rig.draft(ToConversation(group)))
+    async with rig.store.database.writing() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO member (conversation_id, user_id, role, joined_seq, read_seq, muted, joined_at) "
+                "VALUES (:group, 3, 'member', 1, 0, :muted, 0)"
+            ),
+            {"group": group, "muted": False},
+        )
+        await connection.execute(text("UPDATE conversation SET version = version + 1"))
+    await accepted(rig, rig.draft(ToConversation(group), sender=3))
 
 
 async def test_a_large_conversation_has_no_references(rig: Rig) -> None:
@@ -283,7 +298,7 @@ async def test_reading_moves_forward_only_and_tells_the_sender(rig: Rig) -> None
 
 
 async def test_acks_are_written_together_and_never_move_back(rig: Rig) -> None:
-    async with rig.store.database._writer.begin() as connection:
+    async with rig.store.database.writing() as connection:
         await connection.execute(
             text(
                 "INSERT INTO device (id, user_id, device_id, platform, name, cursor, created_at) "
@@ -301,7 +316,7 @@ async def test_acks_are_written_together_and_never_move_back(rig: Rig) -> None:
     rig.engine.ack(DeviceKey(7), BOB, 2)
     await rig.engine.cursors.flush()
     column = "`cursor`" if rig.store.database.dialect == "mysql" else "cursor"
-    async with rig.store.database._reader.connect() as connection:
+    async with rig.store.database.reading() as connection:
         assert (await connection.execute(text(f"SELECT {column} FROM device"))).scalar() == 5
 
 

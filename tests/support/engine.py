@@ -157,7 +157,7 @@ class Rig:
         self, *users: int, conversation: str = "cnv_group", fanout: str = "write"
     ) -> ConversationId:
         """A group of these users, written straight into the tables."""
-        async with self.store.database._writer.begin() as connection:
+        async with self.store.database.writing() as connection:
             t = tables.metadata.tables
             await connection.execute(
                 insert(t["conversation"]).values(
@@ -262,7 +262,7 @@ def limits(settings: Settings, retry: RetryPolicy) -> EngineLimits:
 
 async def _people(store: SqlStore, now: datetime, count: int) -> None:
     t = tables.metadata.tables
-    async with store.database._writer.begin() as connection:
+    async with store.database.writing() as connection:
         await connection.execute(insert(t["app"]).values(id=APP, name="test", settings="{}", created_at=now))
         rows = [
             {
