@@ -227,7 +227,7 @@ async def measure(what: str, rounds: int, node: Node, numbers: Numbers, sockets:
     """CPU seconds and deliveries of one case."""
     if what == "memory":
         gc.collect()
-        return {"rss_kib": rss_kib(), "sessions": len(node.seats)}
+        return {"rss_kib": rss_kib(), "sessions": len(node.seats), "cpu": time.process_time()}
     everybody = list(range(1, sockets + 1))
     if what == "broadcast":
         calls = [[numbers.parcel(everybody)] for _ in range(rounds)]
@@ -265,15 +265,17 @@ class Readers(threading.Thread):
         self._by_fd: dict[int, socket.socket] = {}
 
     def connect(self, count: int, *, hello: bool) -> None:
-        """Open more connections; with a hello, one user each."""
-        for _ in range(count):
-            sock = socket.create_connection(("127.0.0.1", self.port))
-            self.sockets.append(sock)
+        """Open more connections, some at a time; with a hello, one user each."""
+        while count > 0:
+            some = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(min(count, 100))]
+            count -= len(some)
             if hello:
-                _greet(sock, len(self.sockets))
-            sock.setblocking(False)
-            self._by_fd[sock.fileno()] = sock
-            self._epoll.register(sock.fileno(), select.EPOLLIN)
+                _greet(some, len(self.sockets) + 1)
+            for sock in some:
+                sock.setblocking(False)
+                self._by_fd[sock.fileno()] = sock
+                self._epoll.register(sock.fileno(), select.EPOLLIN)
+            self.sockets += some
 
     def run(self) -> None:
         """Read."""
@@ -286,16 +288,19 @@ class Readers(threading.Thread):
                     continue
 
 
-def _greet(sock: socket.socket, user: int) -> None:
-    sock.sendall(
-        b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Protocol: hub.v1\r\n\r\n"
-    )
-    _until(sock, b"\r\n\r\n")
-    hello = {"type": "hello", "token": str(user), "device": {"id": f"device-{user}", "platform": "web"}}
-    sock.sendall(_masked(json.dumps(hello).encode()))
-    _until(sock, b'"limits":{')
+def _greet(sockets: list[socket.socket], first: int) -> None:
+    for sock in sockets:
+        sock.sendall(
+            b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: hub.v1\r\n\r\n"
+        )
+    for user, sock in enumerate(sockets, first):
+        _until(sock, b"\r\n\r\n")
+        hello = {"type": "hello", "token": str(user), "device": {"id": f"device-{user}", "platform": "web"}}
+        sock.sendall(_masked(json.dumps(hello).encode()))
+    for sock in sockets:
+        _until(sock, b'"limits":{')
 
 
 def _until(sock: socket.socket, mark: bytes) -> None:
@@ -391,8 +396,8 @@ def hub(sockets: int, rounds: int, repeat: int) -> dict[str, float]:
     return result
 
 
-def idle(count: int) -> float:
-    """KiB of resident memory for one idle authenticated connection."""
+def idle(count: int) -> tuple[float, float]:
+    """KiB of resident memory for one idle authenticated connection, and microseconds of CPU to accept it."""
     process = Process([sys.executable, "-m", "bench.fanout", "--serve", "1"])
     readers = Readers(process.port)
     readers.connect(200, hello=True)
@@ -401,7 +406,8 @@ def idle(count: int) -> float:
     after = json.loads(process.ask("memory"))
     process.close()
     assert after["sessions"] - before["sessions"] == count, after
-    return float(after["rss_kib"] - before["rss_kib"]) / count
+    cpu = (after["cpu"] - before["cpu"]) / count * 1e6
+    return float(after["rss_kib"] - before["rss_kib"]) / count, cpu
 
 
 def main() -> None:
@@ -417,7 +423,8 @@ def main() -> None:
         uvloop.run(serve(options.serve))
         return
     pin(1)
-    print(f"idle connection: {idle(options.idle):.1f} KiB resident ({options.idle} of them)")
+    kib, cpu = idle(options.idle)
+    print(f"idle connection: {kib:.1f} KiB resident, {cpu:.0f} us of CPU from handshake to welcome")
     costs = hub(options.sockets, options.rounds, options.repeat)
     size = len(Numbers().parcel([1]).rest) + 30
     base = floor(options.sockets, options.rounds, size, options.repeat)

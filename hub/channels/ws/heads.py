@@ -17,17 +17,21 @@ Answer: TypeAlias = Callable[[int | Exception], None]
 
 
 class Heads:
-    """Gathers questions for a moment and asks them in one call, without a task for each."""
+    """The first question is asked at once; what comes within a moment after it is the next call, without a task
+    for each.
+    """
 
     def __init__(self, read: ReadHeads) -> None:
         self._read = read
         self._asked: dict[UserKey, list[Answer]] = {}
+        self._sent_at = -_WINDOW
         self._calls: set[asyncio.Task[None]] = set()
 
     def ask(self, user: UserKey, answer: Answer) -> None:
         """Call `answer` soon, with the head as of then."""
         if not self._asked:
-            asyncio.get_running_loop().call_later(_WINDOW, self._send)
+            loop = asyncio.get_running_loop()
+            loop.call_later(max(0.0, self._sent_at + _WINDOW - loop.time()), self._send)
         self._asked.setdefault(user, []).append(answer)
 
     async def of(self, user: UserKey) -> int:
@@ -46,6 +50,7 @@ class Heads:
         return await waiting
 
     def _send(self) -> None:
+        self._sent_at = asyncio.get_running_loop().time()
         asked, self._asked = self._asked, {}
         users = list(asked)
         for start in range(0, len(users), _AT_ONCE):

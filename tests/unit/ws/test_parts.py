@@ -100,7 +100,11 @@ async def test_heads_asked_for_together_are_one_call() -> None:
     heads = Heads(read)
     assert list(await asyncio.gather(heads.of(ANN), heads.of(BOB), heads.of(ANN))) == [10, 20, 10]
     assert calls == [[ANN, BOB]]
-    assert await heads.of(ANN) == 10
+    one = asyncio.create_task(heads.of(ANN))
+    await asyncio.sleep(0.005)
+    assert await heads.of(BOB) == 20
+    assert await one == 10
+    assert calls[1:] == [[ANN, BOB]], "what follows soon is gathered"
     many = await asyncio.gather(*(heads.of(UserKey(user)) for user in range(1_200)))
     assert many == [user * 10 for user in range(1_200)]
     assert [len(call) for call in calls[2:]] == [500, 500, 200]
