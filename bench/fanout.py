@@ -110,7 +110,13 @@ class Nothing:
         return
 
     async def authenticate(self, token: str) -> EndUser:
-        return EndUser(APP, UserKey(int(token)), f"user-{token}", self.clock() + timedelta(hours=1))
+        return EndUser(
+            APP,
+            UserKey(int(token)),
+            f"user-{token}",
+            self.clock() + timedelta(hours=1),
+            frozenset({"read", "write"}),
+        )
 
     async def device(self, user: EndUser, device_id: str, platform: Platform, name: str) -> Device:
         return Device(DeviceKey(int(user.key)), device_id, platform, name, first_number(int(user.key)))

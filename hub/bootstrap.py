@@ -31,6 +31,7 @@ from hub.core.dispatch import DispatchLimits
 from hub.core.engine import Engine, EngineLimits, Ports, open_engine
 from hub.core.errors import QueueUnavailable, Unavailable
 from hub.core.ingest import IngestLimits
+from hub.core.later import Later
 from hub.core.message import ConversationId, UserKey
 from hub.core.ports import Broker, Executor
 from hub.redis_link import RedisLink, open_redis
@@ -42,6 +43,8 @@ from hub.store.sql import SqlStore, open_store
 
 log = logging.getLogger("hub.bootstrap")
 
+_RIGHTS_SETTLE = timedelta(seconds=5)
+"""By then every node has forgotten what it knew of a token (store/directory_cache.py)."""
 _BATCHES_KEPT = timedelta(minutes=10)
 _PARKED_KEPT = timedelta(days=3)
 _CHECK_TIMEOUT = 2.0
@@ -72,6 +75,7 @@ class Hub:
     people: SqlPeople
     presence: Sightings
     broker: NodeBroker
+    later: Later
     gateway: SocketGateway | None = None
     receiver: Receiver | None = None
     reaper: Reaper | None = None
@@ -102,6 +106,13 @@ class Hub:
         with contextlib.suppress(QueueUnavailable):
             for user in users:
                 await self.broker.drop_user(user, conversation)
+
+    async def rights_changed(self, user: UserKey) -> None:
+        """Close the user's sockets. Once more a little later: who came back at once with an old token may have met
+        a node that had not heard of the change."""
+        with contextlib.suppress(QueueUnavailable):
+            await self.broker.drop_user(user, None)
+        self.later.call(_RIGHTS_SETTLE, lambda: self.broker.drop_user(user, None))
 
     async def sweep(self, *, limit: int) -> None:
         """The outbox relay: what was committed and not published, and deliveries that are due."""
@@ -135,6 +146,7 @@ class _Ground:
     link: RedisLink
     rooms: DirectoryRooms
     nodes: Nodes
+    later: Later
 
 
 @asynccontextmanager
@@ -182,6 +194,7 @@ async def open_hub(
             people=ground.rooms.people,
             presence=presence,
             broker=broker,
+            later=ground.later,
             gateway=gateway,
             receiver=receiver,
         )
@@ -212,6 +225,7 @@ async def open_worker_hub(
             people=ground.rooms.people,
             presence=sightings,
             broker=broker,
+            later=ground.later,
             reaper=Reaper(ground.link, ground.nodes, tidings, seen=last_seen.note),
             last_seen=last_seen,
         )
@@ -222,7 +236,9 @@ async def _open_ground(settings: Settings, stack: AsyncExitStack) -> _Ground:
     link = await stack.enter_async_context(open_redis(settings.redis))
     rooms = directory_rooms(store.database, settings, clock=utc_now, new_id=new_id)
     nodes = Nodes(link, node=new_id(socket.gethostname()[:16] or "node"), lease=settings.node_lease)
-    return _Ground(store, link, rooms, nodes)
+    later = Later()
+    stack.push_async_callback(later.aclose)
+    return _Ground(store, link, rooms, nodes, later)
 
 
 async def _open_engine(
@@ -245,7 +261,7 @@ async def _open_engine(
         new_id=new_id,
     )
     engine = await stack.enter_async_context(open_engine(ports, engine_limits(settings)))
-    _republish_after_failover(ground.link, engine, stack)
+    _republish_after_failover(ground.link, engine, ground.later)
     return engine
 
 
@@ -266,9 +282,8 @@ def engine_limits(settings: Settings) -> EngineLimits:
     )
 
 
-def _republish_after_failover(link: RedisLink, engine: Engine, stack: AsyncExitStack) -> None:
+def _republish_after_failover(link: RedisLink, engine: Engine, later: Later) -> None:
     """When Redis begins a new epoch, one process publishes again what the old one may have lost."""
-    tasks: set[asyncio.Task[None]] = set()
 
     async def republish(epoch: str) -> None:
         lock = f"hub:republishing:{epoch}"
@@ -281,13 +296,7 @@ def _republish_after_failover(link: RedisLink, engine: Engine, stack: AsyncExitS
             with contextlib.suppress(QueueUnavailable):
                 await link.ask("DEL", lock)
 
-    def on_epoch(_old: str, new: str) -> None:
-        task = asyncio.create_task(republish(new), name="republish")
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    link.on_epoch(on_epoch)
-    stack.callback(lambda: [task.cancel() for task in tasks])
+    link.on_epoch(lambda _old, new: later.call(timedelta(0), lambda: republish(new)))
 
 
 async def _checked(name: str, ask: Callable[[], Awaitable[None]]) -> Readiness:

@@ -121,6 +121,10 @@ class Services(Protocol):
         """Each dependency, asked now, in bounded time."""
         ...
 
+    async def rights_changed(self, user: UserKey) -> None:
+        """What this user may do has changed, after the commit: live sessions must show their tokens again."""
+        ...
+
     async def membership_changed(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
         """These users came into or left a conversation, after the commit: caches and live sessions should know."""
         ...

@@ -114,7 +114,7 @@ async def get_user(hub: Hub, caller: Reader, user_id: PathUser) -> Response:
 async def sign_out(
     hub: Hub, caller: Annotated[ApiCaller, by_key(Scope.TOKENS_WRITE)], user_id: PathUser
 ) -> Response:
-    """Refuse every token of this user issued until now, within five seconds on every node.
+    """Refuse every token of this user issued until now, within five seconds on every node, and close the sockets.
 
     Tokens that you sign yourself carry whole seconds in `iat`: one issued in the very second of the sign-out is
     refused too.
@@ -124,7 +124,9 @@ async def sign_out(
     async def work(change: Change) -> Response:
         return shown(SignedOut(user_id=user_id, tokens_after=await change.sign_out(user)))
 
-    return await write(hub, caller, work)
+    answer = await write(hub, caller, work)
+    await hub.rights_changed(user)
+    return answer
 
 
 @router.get("/{user_id}/devices", operation_id="listDevices", response_model=Listing[DeviceShown])

@@ -56,7 +56,9 @@ class Callbacks:
         body = events.body_of(account, fields, openid=openid, at=int(self.clock.now()))
         for _ in range(plan.copies):
             self._number += 1
-            push = Push(self._number, account.appid, openid, str(fields.get("Event", fields["MsgType"])), body)
+            push = Push(
+                self._number, account.appid, openid, str(fields.get("Event", fields["MsgType"])), body
+            )
             self.pushes.append(push)
             task = asyncio.create_task(self._send(account, callback, push, plan.delay_ms))
             self._tasks.add(task)

@@ -7,8 +7,8 @@ import hashlib
 import random
 from typing import Final
 
-_TOKEN_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
-_TOKEN_LENGTH: Final = 136
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_LONG: Final = 136
 # A real one: larger than 2**53, so that a number in JavaScript or a float loses its last digits.
 _BIG_MSGID: Final = 3248682510344192008
 _SMALL_MSGID: Final = 200228332
@@ -34,11 +34,11 @@ class Chance:
 
     def access_token(self) -> str:
         """As long and as odd as a real one."""
-        return "88_" + "".join(self._random.choices(_TOKEN_LETTERS, k=_TOKEN_LENGTH))
+        return "88_" + "".join(self._random.choices(_LETTERS, k=_LONG))
 
     def letters(self, count: int) -> str:
         """For templates, codes and tickets."""
-        return "".join(self._random.choices(_TOKEN_LETTERS, k=count))
+        return "".join(self._random.choices(_LETTERS, k=count))
 
     def digits(self, count: int) -> str:
         """For nonces."""

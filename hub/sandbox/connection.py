@@ -32,7 +32,7 @@ class _Reset(Response):
         super().__init__()
         self._transport = transport
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI
         """Linger 0 makes the kernel send RST; then the app ends as if its client had gone."""
         raw = self._transport.get_extra_info("socket")
         if raw is not None:

@@ -41,7 +41,9 @@ def encrypt(text: str, *, encoding_aes_key: str, appid: str, head: bytes | None 
     plain = (head or os.urandom(16)) + len(body).to_bytes(4, "big") + body + appid.encode()
     missing = _BLOCK - len(plain) % _BLOCK
     encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
-    return base64.b64encode(encryptor.update(plain + bytes([missing]) * missing) + encryptor.finalize()).decode()
+    return base64.b64encode(
+        encryptor.update(plain + bytes([missing]) * missing) + encryptor.finalize()
+    ).decode()
 
 
 def decrypt(cipher: str, *, encoding_aes_key: str, appid: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-TOKEN_NOT_LATEST: Final = (
+NOT_LATEST: Final = (
     "invalid credential, access_token is invalid or not latest, could get access_token by "
     "getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r"
 )
 
 TEXTS: Final[Mapping[int, str]] = {
     -1: "system error",
-    40001: TOKEN_NOT_LATEST,
+    40001: NOT_LATEST,
     40002: "invalid grant_type",
     40003: "invalid openid",
     40008: "invalid message type",

@@ -55,7 +55,11 @@ def change(template_id: str) -> Fields:
 
 def follow(*, scene: str = "", ticket: str = "") -> Fields:
     """subscribe; EventKey qrscene_... and Ticket after a scan."""
-    fields: Fields = {"MsgType": "event", "Event": "subscribe", "EventKey": f"qrscene_{scene}" if ticket else ""}
+    fields: Fields = {
+        "MsgType": "event",
+        "Event": "subscribe",
+        "EventKey": f"qrscene_{scene}" if ticket else "",
+    }
     return fields | ({"Ticket": ticket} if ticket else {})
 
 
@@ -88,7 +92,9 @@ def _xml(whole: Fields) -> str:
     for name, value in whole.items():
         if name == "List":
             wrapper = _WRAPPERS[whole["Event"]]
-            parts.append(f"<{wrapper}>{''.join(f'<List>{_elements(item)}</List>' for item in value)}</{wrapper}>")
+            parts.append(
+                f"<{wrapper}>{''.join(f'<List>{_elements(item)}</List>' for item in value)}</{wrapper}>"
+            )
         else:
             parts.append(_elements({name: value}))
     return f"<xml>{''.join(parts)}</xml>"

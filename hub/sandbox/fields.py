@@ -12,10 +12,12 @@ from hub.sandbox.state import Template
 _SLOT: Final = re.compile(r"\{\{\s*(\w+)\.DATA\s*\}\}", re.IGNORECASE)
 _TYPED: Final = re.compile(r"([a-z_]+?)(\d{1,2})")
 _CJK: Final = re.compile(r"[\u4e00-\u9fff]")
-_DAY: Final = r"(?:\d{4}(?:年\d{1,2}月(?:\d{1,2}日)?|[-/.]\d{1,2}(?:[-/.]\d{1,2})?)|\d{1,2}(?:月\d{1,2}日|[-/.]\d{1,2}))"
+_YEAR: Final = r"\d{4}(?:年\d{1,2}月(?:\d{1,2}日)?|[-/.]\d{1,2}(?:[-/.]\d{1,2})?)"
+_DAY: Final = rf"(?:{_YEAR}|\d{{1,2}}(?:月\d{{1,2}}日|[-/.]\d{{1,2}}))"
 _HOUR: Final = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?"
 _MOMENT: Final = rf"(?:{_DAY} ?)?{_HOUR}"
 _DATED: Final = rf"{_DAY}(?: ?{_HOUR})?"
+_EMOJI: Final = re.compile("[\U0001f000-\U0001faff\u2600-\u27bf\ufe0f\u200d]")
 _INDUSTRY_MOST: Final = 20
 
 
@@ -121,4 +123,4 @@ def _shortened(wanted: Sequence[tuple[str, str]], data: Mapping[str, Any]) -> li
 
 
 def _without_emoji(value: str) -> str:
-    return "".join(letter for letter in value if not (0x1F000 <= ord(letter) <= 0x1FAFF or 0x2600 <= ord(letter) <= 0x27BF))
+    return _EMOJI.sub("", value)

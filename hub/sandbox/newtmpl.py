@@ -31,7 +31,12 @@ async def titles(call: Call) -> dict[str, Any]:
     if not limit.isdigit() or not 0 < int(limit) <= _TITLES_MOST:
         raise ApiError(200017)
     found = [
-        {"tid": int(public.tid), "title": public.title, "type": public.kind, "categoryId": str(public.category)}
+        {
+            "tid": int(public.tid),
+            "title": public.title,
+            "type": public.kind,
+            "categoryId": str(public.category),
+        }
         for public in library.PUBLIC.values()
         if str(public.category) in wanted
     ]

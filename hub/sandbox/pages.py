@@ -47,7 +47,12 @@ class Pages:
         account = self._official(query)
         scene, target = query.get("scene", ""), query.get("redirect_url", "")
         fine = scene.isdigit() and int(scene) <= 10_000 and len(query.get("reserved", "")) <= _RESERVED_MOST
-        if account is None or query.get("action") != "get_confirm" or not fine or not _allowed(account, target):
+        if (
+            account is None
+            or query.get("action") != "get_confirm"
+            or not fine
+            or not _allowed(account, target)
+        ):
             return _page("参数错误", [], status=400)
         person, answer = query.get("sandbox_person", ""), query.get("sandbox_answer", "")
         if person not in self.world.state.people:

@@ -141,11 +141,11 @@ class Pipeline:
     ) -> Response:
         errcode = answer.get("errcode", 0)
         self.world.ledger.called(endpoint.path, str(errcode))
-        if errcode:
-            rid = self.world.chance.rid()
+        rid = self.world.chance.rid() if errcode else ""
+        if rid:
             answer = answer | {"errmsg": f"{answer['errmsg']} rid: {rid}"}
         text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-        if errcode:
+        if rid:
             asked = Asked(
                 appid=call.found.appid if call.found else self._appid(call, raw),
                 at=self.world.clock.now(),
@@ -162,28 +162,18 @@ class Pipeline:
         self, rule: Rule, endpoint: Endpoint, request: Request, call: Call, raw: bytes
     ) -> Response | None:
         """What the caller gets instead of the answer; None where the call just goes on."""
-        match rule.effect:
-            case Effect.DELAY:
-                await asyncio.sleep(rule.ms / 1000)
-                return None
-            case Effect.KILL_TOKENS:
-                self.rules.kill_tokens(self.world, self._appid(call, raw))
-                return None
-            case Effect.ERRCODE:
-                error = _error(rule.errcode, call.client_ip)
-                answer = {"errcode": error.errcode, "errmsg": error.text}
-                return self._written(endpoint, answer, request, call, raw, time.perf_counter())
-            case Effect.RESET:
-                response = reset_connection(request)
-            case Effect.HTML:
-                response = Response(_PAGE, media_type="text/html; charset=utf-8")
-            case Effect.EMPTY:
-                response = Response(b"", media_type=_JSON)
-            case Effect.STATUS:
-                page = f"<html><body><center><h1>{rule.status}</h1></center></body></html>"
-                response = Response(page, status_code=rule.status, media_type="text/html")
+        if rule.effect is Effect.DELAY:
+            await asyncio.sleep(rule.ms / 1000)
+            return None
+        if rule.effect is Effect.KILL_TOKENS:
+            self.rules.kill_tokens(self.world, self._appid(call, raw))
+            return None
+        if rule.effect is Effect.ERRCODE:
+            error = _error(rule.errcode, call.client_ip)
+            answer = {"errcode": error.errcode, "errmsg": error.text}
+            return self._written(endpoint, answer, request, call, raw, time.perf_counter())
         self.world.ledger.called(endpoint.path, str(rule.effect))
-        return response
+        return _spoiled(rule, request)
 
     def _appid(self, call: Call, raw: bytes) -> str:
         """Whose call it is, as far as can be seen before it is answered."""
@@ -202,3 +192,16 @@ def _error(errcode: int, client_ip: str) -> ApiError:
     if errcode == 40164:
         return ApiError(40164, f"invalid ip {client_ip} ipv6 ::ffff:{client_ip}, not in whitelist")
     return ApiError(errcode)
+
+
+def _spoiled(rule: Rule, request: Request) -> Response:
+    match rule.effect:
+        case Effect.RESET:
+            return reset_connection(request)
+        case Effect.HTML:
+            return Response(_PAGE, media_type="text/html; charset=utf-8")
+        case Effect.EMPTY:
+            return Response(b"", media_type=_JSON)
+        case _:
+            page = f"<html><body><center><h1>{rule.status}</h1></center></body></html>"
+            return Response(page, status_code=rule.status, media_type="text/html")

@@ -229,7 +229,7 @@ async def test_a_killed_nodes_sessions_are_offline_within_its_lease(hub: Cluster
             await until(
                 lambda: any(e["type"] == "presence" and not e["online"] for e in watcher.events), within=6
             )
-            await asyncio.to_thread(hub.start_node, "b")
+            hub.start_node("b")  # from the main thread: Linux ends a child with the thread that made it
             await until(lambda: online(hub, bob) == [True], within=15)
 
 
@@ -246,7 +246,7 @@ async def test_a_node_that_stops_says_bye_and_loses_nobody(hub: Cluster) -> None
     started = time.monotonic()
     await asyncio.wait_for(stopping, 10)
     assert time.monotonic() - started < 8
-    await asyncio.to_thread(hub.start_node, "b")
+    hub.start_node("b")  # from the main thread: Linux ends a child with the thread that made it
 
 
 async def until_closed(socket: ClientConnection) -> list[Frame]:
@@ -263,3 +263,33 @@ async def greet(socket: ClientConnection, bearer: str) -> None:
     hello = {"type": "hello", "id": 1, "token": bearer, "device": {"id": "d", "platform": "web", "name": ""}}
     await socket.send(json.dumps(hello))
     assert json.loads(await socket.recv())["type"] == "welcome"
+
+
+async def test_signing_out_closes_the_sockets_everywhere(hub: Cluster) -> None:
+    alice = fresh("alice")
+    bearer = await asyncio.to_thread(token, hub, alice)
+    reasons: list[str] = []
+    for node in ("a", "b"):
+        async with connect(
+            hub.socket_url(node), subprotocols=[Subprotocol("hub.v1")], compression=None
+        ) as socket:
+            await greet(socket, bearer)
+            url = f"{hub.url('a')}/v1/users/{alice}/sign-out"
+            await asyncio.to_thread(hub.request, "POST", url)
+            reasons += [frame["reason"] for frame in await until_closed(socket) if frame["type"] == "bye"]
+            await asyncio.sleep(1.1)  # tokens carry whole seconds
+        bearer = await asyncio.to_thread(token, hub, alice)
+    assert reasons == ["rights_changed", "rights_changed"]
+
+
+async def test_a_token_that_may_only_read_cannot_write(hub: Cluster) -> None:
+    alice, bob = fresh("alice"), fresh("bob")
+    await asyncio.to_thread(token, hub, bob)
+    body = {"user": alice, "scopes": ["read"]}
+    bearer = (await asyncio.to_thread(hub.request, "POST", f"{hub.url('a')}/v1/tokens", body))["token"]
+    async with HubClient([hub.socket_url("a")], lambda: str(bearer), device="reader") as reader:
+        answer = await reader.request(
+            {"type": "send", "to": {"user": bob}, "client_msg_id": "c", "kind": "text", "body": {}}
+        )
+        assert answer is not None
+        assert (answer["type"], answer["code"]) == ("error", "scope_missing")

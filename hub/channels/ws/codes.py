@@ -30,6 +30,8 @@ class ErrorCode(StrEnum):
     """No user of the app has that id."""
     TOO_MANY_SESSIONS = "too_many_sessions"
     """The app's policy allows no further session of this user on this platform."""
+    SCOPE_MISSING = "scope_missing"
+    """The token may read but not write."""
     DRAINING = "draining"
     """The node is going down; the request was not looked at. Repeat it on the next connection."""
     UNAVAILABLE = "unavailable"

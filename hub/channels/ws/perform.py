@@ -33,9 +33,10 @@ from hub.channels.ws.node import Node
 from hub.channels.ws.requests import History, Ping, Read, Send, Sync, Typing, Watch
 from hub.channels.ws.seats import Seat
 from hub.channels.ws.session import Request
-from hub.core.errors import HubError, NotFound, QueueUnavailable, Unavailable
+from hub.core.errors import Forbidden, HubError, NotFound, QueueUnavailable, Unavailable
 from hub.core.message import AppId, ConversationId, Draft, MessageId, Target, ToConversation, ToUser, UserKey
 from hub.core.ports import Broker, People
+from hub.core.scopes import UserScope
 
 log = logging.getLogger("hub.ws.perform")
 
@@ -78,6 +79,9 @@ class Performer:
 
     def perform(self, link: Connection, seat: Seat, request: Request) -> None:
         """Start it; the answer is written when it is there. Sends are submitted in the order of their coming."""
+        if isinstance(request, Send | Typing) and UserScope.WRITE not in seat.user.scopes:
+            self._start(link, getattr(request, "id", None), self._refuse_writing)
+            return
         match request:
             case Send():
                 self._send(link, seat, request)
@@ -196,6 +200,9 @@ class Performer:
         done = await self._engine.submit(draft)
         ok = Ok(request.id, done.message, done.conversation, done.seq, done.at, done.duplicate)
         self.answer(link, encode_frame(ok))
+
+    async def _refuse_writing(self) -> None:
+        raise Forbidden(ErrorCode.SCOPE_MISSING, f"This token was not given the scope `{UserScope.WRITE}`.")
 
     # reading
 

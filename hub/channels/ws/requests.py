@@ -23,8 +23,9 @@ Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 RequestId: TypeAlias = (
     Annotated[str, Meta(min_length=1, max_length=64)] | Annotated[int, Meta(ge=0, le=2**53 - 1)]
 )
-UserId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128)]
-ConversationKey: TypeAlias = Annotated[str, Meta(min_length=1, max_length=40)]
+# No control characters: PostgreSQL takes no NUL in text, and the others have no business in an id.
+UserId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+ConversationKey: TypeAlias = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_-]*\Z")]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
 Token: TypeAlias = Annotated[str, Meta(min_length=1, max_length=8_192)]
 DeviceId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[!-~]*\Z")]
@@ -37,7 +38,7 @@ class DeviceInfo(Struct, frozen=True, gc=False):
 
     id: DeviceId
     platform: Platform
-    name: Annotated[str, Meta(max_length=128)] = ""
+    name: Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f]*\Z")] = ""
 
 
 class Hello(Struct, frozen=True, tag_field="type", tag="hello"):

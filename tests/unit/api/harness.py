@@ -109,6 +109,9 @@ class Hub:
     async def ready(self) -> Sequence[Readiness]:
         return self.dependencies
 
+    async def rights_changed(self, user: UserKey) -> None:
+        """No sockets here."""
+
     async def membership_changed(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
         self.engine.roster.forget([conversation])
         self.told.append((conversation, list(users)))

@@ -16,6 +16,7 @@ from hub.channels._wechat.callback import (
     check_url,
     open_callback,
 )
+from hub.channels._wechat.crypto import sign
 from hub.channels._wechat.events import TemplateJobFinished
 from hub.channels._wechat.memory import CLAIM, CallbackMemory, LocalMemory, Sight
 from tests.unit.wechat.callbacks import (
@@ -125,8 +126,6 @@ def test_the_window_is_open_on_both_sides() -> None:
 
 @pytest.mark.parametrize("timestamp", ["9" * 200, "-1", "1e9", "١٢٣", " 1"])
 def test_a_time_that_is_no_number_is_stale(timestamp: str) -> None:
-    from hub.channels._wechat.crypto import sign
-
     query = {"signature": sign(TOKEN, timestamp, "1"), "timestamp": timestamp, "nonce": "1"}
     assert refused(PLAIN, query, JOB) is Refusal.STALE
 

@@ -55,7 +55,7 @@ def test_no_odd_signature_is_accepted_or_raises(given: str) -> None:
     assert not is_signed(given, TOKEN, "1714036504", "1514711492")
 
 
-@given(st.text(max_size=200).filter(lambda text: "\ud800" > max(text, default=" ")))
+@given(st.text(max_size=200))
 @settings(max_examples=60, deadline=None)
 def test_whatever_is_sealed_opens_here_and_in_another_implementation(text: str) -> None:
     message = text.encode()

@@ -219,7 +219,9 @@ class FakeHub:
             raise Unavailable("store_away", "the database is away", retry_after=timedelta(seconds=3))
         if self.down:
             raise RuntimeError("a bug")
-        return EndUser(APP, self.key(token), token, self.clock() + self.lifetime)
+        return EndUser(
+            APP, self.key(token), token, self.clock() + self.lifetime, frozenset({"read", "write"})
+        )
 
     async def device(self, user: EndUser, device_id: str, platform: Platform, name: str) -> Device:
         await asyncio.sleep(self.hello_delay)

@@ -1,0 +1,165 @@
+// Every word of the page, in both languages. Chinese or English: the reader's first choice, remembered.
+
+const STORED = "hub.console.lang";
+
+const WORDS = {
+  title: ["Notification hub", "消息中心"],
+  skip: ["Skip to the content", "跳到主要内容"],
+  language: ["Language", "语言"],
+  links: ["Documents", "文档"],
+  link_docs: ["REST API", "REST 接口"],
+  link_metrics: ["Metrics", "监控指标"],
+  intro: [
+    "One ordered queue per person. Try it below with two phones: they are real sessions on this hub.",
+    "每个人一条有序队列。在下面用两部手机试一试：它们是这个消息中心上真实的会话。",
+  ],
+
+  health: ["Health", "运行状态"],
+  health_checking: ["Checking …", "检查中…"],
+  health_ready: ["Ready", "就绪"],
+  health_not_ready: ["Not ready", "未就绪"],
+  health_unreachable: ["Cannot be reached", "无法连接"],
+  health_at: ["Checked at {time}, every 5 seconds", "检查于 {time}，每 5 秒一次"],
+  dep_database: ["Database", "数据库"],
+  dep_redis: ["Redis", "Redis"],
+  dep_subscription: ["Subscription between nodes", "节点间订阅"],
+  dep_ok: ["working", "正常"],
+  dep_down: ["not working", "异常"],
+  ms: ["{ms} ms", "{ms} 毫秒"],
+
+  try: ["Try it", "试一试"],
+  key: ["API key", "接口密钥"],
+  key_hint: [
+    "Printed when the hub starts, and in data/api_key. Kept in this tab only, and gone when you close it.",
+    "启动时会显示，也在 data/api_key 文件里。只保存在当前标签页，关闭即清除。",
+  ],
+  key_show: ["Show the key", "显示密钥"],
+  user_left: ["First user", "第一位用户"],
+  user_right: ["Second user", "第二位用户"],
+  users_hint: ["Users who are not known yet are made.", "还不存在的用户会自动创建。"],
+  connect: ["Connect both phones", "连接两部手机"],
+  connecting: ["Connecting …", "连接中…"],
+  leave: ["Disconnect and forget the key", "断开并清除密钥"],
+  connected_as: ["Connected as {left} and {right}", "已连接：{left} 和 {right}"],
+  same_user: ["Choose two different users.", "请填写两位不同的用户。"],
+  missing: ["Fill in the key and both users.", "请填写密钥和两位用户。"],
+  key_refused: [
+    "The hub does not know this key. Copy it again, all of it.",
+    "消息中心不认识这个密钥，请重新完整复制。",
+  ],
+  key_forbidden: [
+    "This key may not mint users' tokens (scope tokens:write).",
+    "这个密钥无权签发用户令牌（需要 tokens:write）。",
+  ],
+  unreachable: ["The hub cannot be reached.", "无法连接到消息中心。"],
+  failed: ["The hub answered: {detail}", "消息中心答复：{detail}"],
+
+  phones: ["Two phones", "两部手机"],
+  phone_of: ["Phone of {user}", "{user} 的手机"],
+  state_off: ["Disconnected", "已断开"],
+  state_connecting: ["Connecting", "连接中"],
+  state_live: ["Connected", "已连接"],
+  state_waiting: ["Lost; trying again in {s} s", "连接中断，{s} 秒后重试"],
+  state_refused: ["Refused: {reason}", "被拒绝：{reason}"],
+  peer_online: ["{user} is online", "{user} 在线"],
+  peer_offline: ["{user} is offline", "{user} 离线"],
+  peer_unknown: ["{user}: presence not known", "{user}：在线状态未知"],
+  peer_typing: ["{user} is typing …", "{user} 正在输入…"],
+  unread: ["Unread: {n}", "未读 {n} 条"],
+  mark_read: ["Mark as read", "标为已读"],
+  waits: ["Waiting on the hub: {n}", "在消息中心等待：{n} 条"],
+  disconnect: ["Disconnect", "断开"],
+  reconnect: ["Reconnect", "重新连接"],
+  messages: ["Messages", "消息"],
+  empty: ["No messages yet. Write one below.", "还没有消息，在下面写一条。"],
+  write_as: ["Message from {user}", "以 {user} 的身份发消息"],
+  write: ["Write a message", "写一条消息"],
+  send: ["Send", "发送"],
+  system: ["Business system", "业务系统"],
+  notification: ["Notification", "通知"],
+  from: ["From {user}", "来自 {user}"],
+  rebased: ["Older messages are no longer in the queue.", "更早的消息已不在队列中。"],
+
+  state_sending: ["sending", "发送中"],
+  state_failed: ["not sent: {detail}", "未发送：{detail}"],
+  accepted: ["accepted", "已受理"],
+  pushed: ["pushed", "已推送"],
+  delivered: ["delivered", "已送达"],
+  read: ["read", "已读"],
+  word_accepted: ["stored by the hub; it cannot be lost any more", "已存储，不会再丢失"],
+  word_pushed: ["written to a device’s socket", "已写入设备的连接"],
+  word_delivered: ["acknowledged by a device", "设备已确认收到"],
+  word_read: ["read by the person", "本人已读"],
+  word_note: [
+    "A sender’s own connection is told accepted and read. Pushed and delivered are seen here because both phones are on this page.",
+    "发送方自己的连接会得知“已受理”和“已读”；这里能看到“已推送”和“已送达”，是因为两部手机都在这个页面上。",
+  ],
+
+  notify: ["Send a notification", "发送通知"],
+  notify_hint: ["As a business system does: POST /v1/notifications.", "与业务系统的做法相同：POST /v1/notifications。"],
+  to: ["To", "发给"],
+  notify_title: ["Title", "标题"],
+  notify_text: ["Text", "正文"],
+  notify_title_value: ["Expense claim to approve", "差旅报销待审批"],
+  notify_text_value: ["A claim of 1,200.00 waits for you.", "有一笔 1,200.00 元的报销等你审批。"],
+  route: ["Route", "路由"],
+  route_default: ["Default", "默认"],
+  route_own: ["Own route (JSON)", "自定义路由（JSON）"],
+  route_json: ["Route as JSON", "路由 JSON"],
+  route_bad: ["The route is not valid JSON.", "路由不是有效的 JSON。"],
+  notify_send: ["Send notification", "发送通知"],
+  sent: ["Sent", "已发出"],
+  sent_none: ["Nothing sent from here yet.", "还没有从这里发出通知。"],
+  sent_to: ["to {user}", "发给 {user}"],
+
+  frames: ["Raw frames", "原始帧"],
+  frames_hint: ["What both sockets say and hear, newest last. Tokens are left out.", "两条连接上收发的全部内容，最新的在最后。令牌已隐去。"],
+  frames_clear: ["Clear", "清空"],
+  frame_out: ["sent", "发出"],
+  frame_in: ["received", "收到"],
+};
+
+const remembered = () => {
+  try {
+    return localStorage.getItem(STORED);
+  } catch {
+    return null;
+  }
+};
+
+const preferred = () => (/^zh\b/i.test(navigator.language ?? "") ? "zh" : "en");
+let lang = ["zh", "en"].includes(remembered()) ? remembered() : preferred();
+const listeners = new Set();
+
+export const language = () => lang;
+export const locale = () => (lang === "zh" ? "zh-CN" : "en-GB");
+
+/** The words for a key; {name} is replaced by facts.name. */
+export function t(key, facts = {}) {
+  const pair = WORDS[key];
+  if (!pair) return key;
+  return pair[lang === "zh" ? 1 : 0].replace(/\{(\w+)\}/g, (whole, name) => facts[name] ?? whole);
+}
+
+export const known = (key) => key in WORDS;
+
+/** Call now and after every change of the language. */
+export function onLanguage(work) {
+  listeners.add(work);
+  work();
+}
+
+export function choose(next) {
+  lang = next;
+  try {
+    localStorage.setItem(STORED, next);
+  } catch { /* private windows may forget it */ }
+  for (const work of listeners) work();
+}
+
+/** Fill what the markup marks: data-t is text, data-t-label an accessible name, data-t-hint a placeholder. */
+export function translate(root = document) {
+  for (const node of root.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
+  for (const node of root.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", t(node.dataset.tLabel));
+  for (const node of root.querySelectorAll("[data-t-hint]")) node.placeholder = t(node.dataset.tHint);
+}
