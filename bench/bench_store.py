@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -166,11 +167,17 @@ async def measure(url: str) -> None:
         )
 
 
-async def main() -> None:
+async def measure_all(urls: Sequence[str]) -> None:
     """Measure each database named."""
-    for url in sys.argv[1:]:
+    for url in urls:
         await measure(url)
 
 
+def main() -> None:
+    """Measure the databases named, or SQLite in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder:
+        asyncio.run(measure_all(sys.argv[1:] or [f"sqlite+aiosqlite:///{folder}/hub.db"]))
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

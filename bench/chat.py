@@ -1,6 +1,6 @@
 """Chat end to end: sent over a socket, committed durably, pushed to the recipient's socket.
 
-    python -m bench.chat [--messages 20000] [--senders 50] [--window 16] [--database URL] [--repeat 3]
+    python -m bench.chat [--messages 20000] [--senders 50] [--window 16 | --rate 4000] [--database URL] [--repeat 3]
 
 A real `hub serve` process on one core; the load generator, Redis and the database on the other. Printed per CPU second
 of the hub process, with the generator's own share beside it: a generator near 100 % means that it was the limit.
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import statistics
 import struct
 import tempfile
@@ -67,6 +68,7 @@ class LoadSocket(asyncio.Protocol):
         self._buffer = bytearray()
         self._own = f'"sender":"{name}"'.encode()
         self._outstanding = 0
+        self._paced = False
         device = {"id": "bench", "platform": "app", "name": "bench"}
         hello = {"type": "hello", "id": "h", "token": token, "device": device, "cursor": 0}
         self._hello: bytes | None = frame(json.dumps(hello).encode())
@@ -76,6 +78,15 @@ class LoadSocket(asyncio.Protocol):
         # uvloop's transports are no subclasses of asyncio's
         self.transport = cast("asyncio.Transport", transport)
         self.transport.write(_HANDSHAKE)
+
+    def pace(self, count: int, interval: float) -> None:
+        """Send `count` messages, one each `interval` seconds, whatever comes back."""
+        self.left = self._outstanding = count
+        loop = asyncio.get_running_loop()
+        begin = loop.time() + interval * random.random()
+        for number in range(count):
+            loop.call_at(begin + number * interval, self._send)
+        self._paced = True
 
     def start(self, count: int) -> None:
         """Send `count` messages, a window of them at a time."""
@@ -116,7 +127,7 @@ class LoadSocket(asyncio.Protocol):
                 self._note_wait(payload)
             elif payload.startswith(b'{"type":"ok"'):
                 self.tally.accepted += 1
-                if self.left:
+                if self.left and not self._paced:
                     self._send()
                 self._answered()
             elif payload.startswith(b'{"type":"welcome"'):
@@ -173,7 +184,10 @@ async def run(hub: Cluster, node_pid: int, arguments: argparse.Namespace, number
     each = arguments.messages // len(sockets)
     before, own, started = cpu_of(node_pid), time.process_time(), time.perf_counter()
     for socket in sockets:
-        socket.start(each)
+        if arguments.rate:
+            socket.pace(each, len(sockets) / arguments.rate)
+        else:
+            socket.start(each)
     await asyncio.gather(*(socket.done for socket in sockets))
     elapsed = time.perf_counter() - started
     cpu, generator = cpu_of(node_pid) - before, time.process_time() - own
@@ -207,6 +221,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--senders", type=int, default=50)
     parser.add_argument("--window", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=0, help="messages/s over all sockets; 0: as many as go")
     parser.add_argument("--database", default="")
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()

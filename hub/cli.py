@@ -45,8 +45,14 @@ def up(
 def serve(*, port: Port = None, host: Host = None) -> None:
     """Run one web process; everything it needs is named by the environment."""
     settings = _settings(port=port, host=host)
+    from hub.embedded import Trouble
     from hub.embedded.web import serve as serve_web
+    from hub.store.secrets import SecretBox
 
+    try:
+        SecretBox(settings.secret_key.get_secret_value())
+    except ValueError as error:
+        raise Trouble(str(error)) from None
     serve_web(settings)
 
 

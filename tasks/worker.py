@@ -9,8 +9,8 @@ from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown
-from hub.bootstrap import Hub, open_worker_hub
 
+from hub.bootstrap import Hub, open_worker_hub
 from hub.core.delivery import DeliveryId
 from hub.core.errors import HubError
 from hub.settings import Settings
