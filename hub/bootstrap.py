@@ -116,8 +116,7 @@ class Hub:
 
     async def sweep(self, *, limit: int) -> None:
         """The outbox relay: what was committed and not published, and deliveries that are due."""
-        before = utc_now() - self.settings.republish_after
-        await self.engine.publisher.republish(before=before)
+        await self.engine.republish_unpublished()
         await self.engine.dispatcher.sweep(limit=limit)
 
     async def reap_sessions(self) -> None:
@@ -278,6 +277,7 @@ def engine_limits(settings: Settings) -> EngineLimits:
         dispatch=DispatchLimits(lease=settings.delivery_lease, call_timeout=settings.delivery_lease * 0.8),
         gap_grace=settings.gap_grace,
         tail_size=settings.tail_size,
+        republish_after=settings.republish_after,
         republish_margin=settings.republish_margin,
     )
 

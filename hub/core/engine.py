@@ -60,6 +60,7 @@ class EngineLimits:
     dispatch: DispatchLimits
     gap_grace: timedelta
     tail_size: int
+    republish_after: timedelta
     republish_margin: timedelta
 
 
@@ -181,6 +182,10 @@ class Engine:
         """A user has read a conversation up to `seq`."""
         await self.cursors.read(reader, conversation, seq)
 
+    async def republish_unpublished(self) -> int:
+        """Publish what has been committed for a while and not been marked. Returns how many batches."""
+        return await self.publisher.republish(before=self.clock() - self._limits.republish_after)
+
     async def republish_recent(self) -> int:
         """After a restart or failover of Redis: publish what it may have lost. Returns how many batches."""
         return await self.publisher.republish_since(self._limits.republish_margin)
@@ -211,12 +216,17 @@ class Engine:
             log.exception("start_deliveries_failed")
 
     async def chores(self) -> None:
-        """What a node does for itself every moment: mark published batches, close gaps. Never returns."""
+        """What every process does for itself: mark what it published, close the gaps that its readers met, and
+        publish what somebody committed and did not live to publish. Never returns."""
+        republish_at = 0.0
         while True:
             await asyncio.sleep(_CHORES_EVERY)
             try:
                 await self.publisher.flush_marks()
                 await self.close_gaps()
+                if time.monotonic() >= republish_at:
+                    republish_at = time.monotonic() + self._limits.republish_after.total_seconds()
+                    await self.republish_unpublished()
             except HubError as error:
                 log.info("chores_postponed", extra={"code": error.code})
             except Exception:

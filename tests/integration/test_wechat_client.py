@@ -277,6 +277,13 @@ async def test_an_explanation_leaves_out_what_was_carried(rig: Rig) -> None:
     assert result == Explanation(at, timedelta(milliseconds=30), path, "1.2.3.4", '{"errcode":43101}')
 
 
+async def test_an_explanation_without_a_request_is_odd(rig: Rig) -> None:
+    result = await rig.client.explain("x")
+    assert isinstance(result, Failure)
+    assert "request" in result.words
+    assert rig.client.appid == APPID
+
+
 @pytest.mark.parametrize(
     "answer",
     [

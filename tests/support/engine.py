@@ -256,6 +256,7 @@ def limits(settings: Settings, retry: RetryPolicy) -> EngineLimits:
         ),
         gap_grace=settings.gap_grace,
         tail_size=settings.tail_size,
+        republish_after=settings.republish_after,
         republish_margin=settings.republish_margin,
     )
 

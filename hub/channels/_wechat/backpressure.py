@@ -26,12 +26,13 @@ class BreakerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Closed without `open_until`. `why` is what opened it."""
+    """Closed without `open_until`. `why` is what opened it; `probing` while one call finds out."""
 
     failures: int = 0
     open_until: datetime | None = None
     pause: timedelta = _ZERO
     why: Failure | None = None
+    probing: bool = False
 
     @property
     def closed(self) -> bool:
@@ -46,36 +47,33 @@ def admit(breaker: Breaker, limits: BreakerLimits, *, now: datetime) -> tuple[Br
         return breaker, None
     if now < breaker.open_until:
         return breaker, breaker.open_until - now
-    return replace(breaker, open_until=now + limits.probe), None
+    return replace(breaker, open_until=now + limits.probe, probing=True), None
 
 
 def record(
     breaker: Breaker, failure: Failure | None, limits: BreakerLimits, *, now: datetime, scope: Breaks
 ) -> Breaker:
-    """The breaker after a call. Whatever WeChat answers about a person or a message, or for another `scope`, is a sign of
-    life."""
+    """The breaker after a call. What WeChat answers about a person, a message or another `scope` is a sign of life."""
     if failure is None or not (failure.breaks is scope or failure.kind in (Kind.BUSY, Kind.AMBIGUOUS)):
         return Breaker()
-    must_be_mended = failure.breaks is scope
     failures = breaker.failures + 1
-    if not must_be_mended and breaker.closed and failures < limits.failures:
-        return replace(breaker, failures=failures)
-    if must_be_mended:
+    if failure.breaks is scope:
         pause = limits.longest
     elif breaker.closed:
+        if failures < limits.failures:
+            return replace(breaker, failures=failures)
         pause = limits.first
-    else:
+    elif breaker.probing:
         pause = min(max(breaker.pause, limits.first) * 2, limits.longest)
-    until = now + pause
-    if breaker.open_until is not None and breaker.open_until > until:
-        until = breaker.open_until  # a straggler that left before it opened shortens nothing
-    return Breaker(failures, until, pause, failure)
+    else:
+        return breaker  # a straggler that left before it opened
+    return Breaker(failures, now + pause, pause, failure)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What an account may send: `per_second` on average, `burst` at once. Slowed down, it keeps at least `floor` of that,
-    and is back at full speed after `recovery`."""
+    """What an account may send: `per_second` on average, `burst` at once. Slowed down, it keeps at least `floor` of
+    that, and is back at full speed after `recovery`."""
 
     per_second: float = 100.0
     burst: int = 100

@@ -250,5 +250,6 @@ def _limits(settings: Settings) -> EngineLimits:
         dispatch=DispatchLimits(lease=settings.delivery_lease, call_timeout=timedelta(seconds=1)),
         gap_grace=settings.gap_grace,
         tail_size=settings.tail_size,
+        republish_after=settings.republish_after,
         republish_margin=settings.republish_margin,
     )

@@ -105,8 +105,9 @@ def test_a_subscribe_message_ends(code: object) -> None:
 
 
 def test_an_empty_list_is_an_event_without_items() -> None:
-    event = read(json_event("subscribe_msg_sent_event"))
-    assert event == SubscribeSent(event.origin, ())
+    for body in (json_event("subscribe_msg_sent_event"), json_event("subscribe_msg_sent_event", List=["x"])):
+        event = read(body)
+        assert event == SubscribeSent(event.origin, ())
 
 
 def test_following_scanning_leaving() -> None:
