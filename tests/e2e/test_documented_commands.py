@@ -44,7 +44,7 @@ class Block:
 
 
 def blocks_of(text: str) -> list[Block]:
-    found = []
+    found: list[Block] = []
     end = 0
     for fence in _FENCE.finditer(text):
         follows = bool(found) and not text[end : fence.start()].strip()

@@ -17,9 +17,12 @@ from websockets.uri import parse_uri
 from hub.channels.ws.connection import Connection
 from hub.channels.ws.gateway import SocketGateway
 from hub.channels.ws.node import Node
+from hub.core.message import ConversationId
 from hub.settings import Settings
 from tests.unit.ws.fakes import FakeHub
 from tests.unit.ws.test_wire import masked
+
+ROOM = ConversationId("cnv_room")
 
 
 class FakeTransport:
@@ -184,3 +187,21 @@ async def a_rig(**changes: Any) -> AsyncIterator[Rig]:
         for socket in rig.sockets:
             socket.transport.abort()
         await asyncio.sleep(0)
+
+
+def numbers(frames: list[Any]) -> list[int]:
+    """The q of every message."""
+    return [frame["q"] for frame in frames if isinstance(frame, dict) and frame["type"] == "message"]
+
+
+def types(frames: list[Any]) -> list[Any]:
+    """Types of frames, and close codes."""
+    return [frame["type"] if isinstance(frame, dict) else frame for frame in frames]
+
+
+def bye_of(frames: list[Any]) -> tuple[str, int]:
+    """The reason and the close code at the end, which agree."""
+    bye, code = frames[-2:]
+    assert bye["type"] == "bye"
+    assert bye["code"] == code
+    return bye["reason"], code

@@ -1,0 +1,1 @@
+"""Benches: what the hub can do on this machine, measured now."""
