@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from hub.settings import Settings
 
 app = typer.Typer(
@@ -72,7 +76,8 @@ def migrate() -> None:
     settings = _settings()
     from hub.store.migrate import upgrade
 
-    upgrade(settings)
+    with _told():
+        upgrade(settings)
 
 
 @app.command(hidden=True)
@@ -97,7 +102,8 @@ def key_create(
     settings = _settings()
     from hub.store.firstrun import create_key
 
-    typer.echo(create_key(settings, app=name, scopes=[part for part in scopes.split(",") if part]))
+    with _told():
+        typer.echo(create_key(settings, app=name, scopes=[part for part in scopes.split(",") if part]))
 
 
 @app.command()
@@ -108,18 +114,51 @@ def version() -> None:
     typer.echo(hub.__version__)
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """What these commands can fail with, as a sentence."""
+    from hub.core.errors import HubError
+    from hub.embedded import Trouble
+
+    try:
+        yield
+    except HubError as error:
+        raise Trouble(error.detail) from None
+    except ValueError as error:
+        raise Trouble(str(error)) from None
+
+
 def _settings(**given: Any) -> Settings:
     """The environment's settings with what the command line gives instead."""
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from hub.embedded import Trouble
     from hub.settings import Settings
 
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        return _with_own_secret(settings)
     except ValidationError as error:
-        wrong = [f"HUB_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()]
-        raise Trouble("; ".join(wrong)) from None
+        raise Trouble("; ".join(_sentence(each) for each in error.errors())) from None
+    except SettingsError as error:
+        raise Trouble(f"a HUB_ setting cannot be read: {error}") from None
+
+
+def _with_own_secret(settings: Settings) -> Settings:
+    """The secret that `./run` made for the data folder counts where the environment gives none."""
+    from pydantic import SecretStr
+
+    from hub.embedded.folder import DataFolder
+
+    kept = None if settings.secret_key.get_secret_value() else DataFolder(settings.data_dir).kept_secret_key()
+    return settings if kept is None else settings.model_copy(update={"secret_key": SecretStr(kept)})
+
+
+def _sentence(error: ErrorDetails) -> str:
+    where = "_".join(map(str, error["loc"])).upper()
+    text = error["msg"].removeprefix("Value error, ")
+    return f"HUB_{where}: {text}" if where else text
 
 
 def main() -> None:

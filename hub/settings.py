@@ -10,12 +10,14 @@ from typing import Annotated, Self
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def _seconds(value: object) -> object:
     """A plain number in the environment is seconds; pydantic itself takes text for ISO 8601 only."""
     if isinstance(value, str):
+        if not value.strip():
+            return None
         try:
             return float(value)
         except ValueError:
@@ -23,6 +25,12 @@ def _seconds(value: object) -> object:
     return value
 
 
+def _words(value: object) -> object:
+    """Lists in the environment are separated by commas."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 Seconds = Annotated[Duration, Field(gt=timedelta(0))]
 
@@ -40,6 +48,8 @@ class Settings(BaseSettings):
     database_url: str = ""
     redis_url: str = ""
     broker_url: str = ""
+    # With `sentinel://` as broker: the name of the master that the Sentinels watch.
+    broker_master: str = ""
     # Connections that one process keeps to the database, and how many more it may open under load.
     database_pool: Annotated[int, Field(ge=1)] = 5
     database_overflow: Annotated[int, Field(ge=0)] = 5
@@ -87,7 +97,7 @@ class Settings(BaseSettings):
     rate_user: Annotated[int, Field(ge=0)] = 50
     rate_failures: Annotated[int, Field(ge=0)] = 20
     # Origins of browsers that may call the REST API with a user's token (`https://app.example.com`); none by default.
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: Words = ()
     token_ttl: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(hours=24))] = timedelta(hours=1)
 
     # Sockets.
@@ -102,7 +112,7 @@ class Settings(BaseSettings):
     sessions_per_platform: Annotated[int, Field(ge=1)] = 5
     session_overflow: Annotated[str, Field(pattern="^(replace|refuse)$")] = "replace"
     max_connections: Annotated[int, Field(ge=1)] = 50_000
-    ws_origins: tuple[str, ...] = ()
+    ws_origins: Words = ()
     drain_timeout: Seconds = timedelta(seconds=5)
 
     # Presence.

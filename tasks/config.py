@@ -33,6 +33,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "retry_on_timeout": False,
             # kombu's keys start with this, away from the hub's own.
             "global_keyprefix": "hub-celery:",
+            **({"master_name": settings.broker_master} if settings.broker_master else {}),
         },
         "task_time_limit": int(settings.visibility_timeout.total_seconds() * 0.8),
         "broker_connection_retry_on_startup": True,

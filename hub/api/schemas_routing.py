@@ -38,13 +38,22 @@ class OnlyIf(Strict):
     category: Annotated[list[Word], Field(min_length=1, max_length=16)] | None = None
 
 
+def _reachable(value: object) -> object:
+    if value == Success.ACTED:
+        text = (
+            "A person cannot act on a message in this version of the hub, so `acted` would never be reached."
+        )
+        raise PydanticCustomError("not_supported", text)
+    return value
+
+
 class StepBody(Strict):
     """One step of a policy."""
 
     channel: Annotated[str, StringConstraints(min_length=1, max_length=32)] = Field(
         description="A channel of this hub.", examples=["ws"]
     )
-    success: Success = Field(
+    success: Annotated[Success, BeforeValidator(_reachable)] = Field(
         Success.DELIVERED, description="How far it must get for the cascade to be content."
     )
     wait: Duration | None = Field(

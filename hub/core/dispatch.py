@@ -26,8 +26,8 @@ from hub.core.delivery import (
 )
 from hub.core.lifecycle import advance
 from hub.core.message import ConversationId, NotificationId, UserKey
-from hub.core.outcome import Delivered, Outcome, Reason, Rejected, Unknown
-from hub.core.policy import Hop, OnUnknown
+from hub.core.outcome import Accepted, Delivered, Outcome, Reason, Rejected, Unknown
+from hub.core.policy import Hop, OnUnknown, Success
 from hub.core.ports import Clock, DeliveryStore, Executor, MessageStore, NewId, NotificationRow
 from hub.core.retry import RetryPolicy
 from hub.core.routing import next_hop
@@ -109,6 +109,8 @@ class Dispatcher:
             gone = [d for d in some if d not in ready]
             envelopes = [Envelope(d, bodies[d.message], people[d.user]) for d in ready]
             outcomes = await self._call(channel, envelopes)
+            if channel is not None and channel.capabilities.knows_presence:
+                outcomes = await self._already_there(envelopes, outcomes)
             lost: list[tuple[Delivery, Outcome]] = [(d, Rejected(Reason.EXPIRED)) for d in gone]
             await self._finish([*zip(ready, outcomes, strict=True), *lost])
 
@@ -153,11 +155,26 @@ class Dispatcher:
         )
 
     async def read(self, user: UserKey, conversation: ConversationId, seq: int) -> None:
-        """This user has read up to `seq` there: nothing more needs to be sent for it, on any channel."""
+        """This user has read up to `seq` there: where the policy stops on that, nothing more is sent for it, on any
+        channel; elsewhere it is still the success that a hop may have waited for."""
         rows = await self._store.open_of_users([user])
-        await self._apply(
-            {row: ReadReceipt() for row in rows if row.conversation == conversation and row.seq <= seq}
-        )
+        rows = [row for row in rows if row.conversation == conversation and row.seq <= seq]
+        notifications = await self._notifications(rows)
+        await self._apply({row: ReadReceipt() for row in rows if _ends_by_reading(row, notifications)})
+
+    async def _already_there(
+        self, batch: Sequence[Envelope], outcomes: Sequence[Outcome]
+    ) -> Sequence[Outcome]:
+        """A device that acknowledged before this hop began will not do so again: it has been delivered."""
+        accepted = {e.delivery.user for e, o in zip(batch, outcomes, strict=True) if isinstance(o, Accepted)}
+        reached = await self._messages.acknowledged(accepted) if accepted else {}
+        return [
+            Delivered(detail="acknowledged before")
+            if isinstance(outcome, Accepted)
+            and reached.get(envelope.delivery.user, 0) >= envelope.delivery.user_seq
+            else outcome
+            for envelope, outcome in zip(batch, outcomes, strict=True)
+        ]
 
     async def sweep(self, *, limit: int) -> int:
         """Look at what is due: hand over tries, let patience and leases end. Returns how many were looked at."""
@@ -275,3 +292,11 @@ class Dispatcher:
 
     async def _notifications(self, rows: Iterable[Delivery]) -> Mapping[NotificationId, NotificationRow]:
         return await self._store.notifications({r.notification for r in rows if r.notification})
+
+
+def _ends_by_reading(row: Delivery, notifications: Mapping[NotificationId, NotificationRow]) -> bool:
+    notification = notifications.get(row.notification) if row.notification else None
+    if notification is None or "read" in notification.draft.policy.stop_on:
+        return True
+    waited_for = notification.draft.policy.hops[row.hop].success is Success.READ
+    return waited_for and not row.state.cancelable

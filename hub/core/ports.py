@@ -150,6 +150,10 @@ class MessageStore(Protocol):
         """Device cursors; they only move forward."""
         ...
 
+    async def acknowledged(self, users: Collection[UserKey]) -> Mapping[UserKey, int]:
+        """The highest number that any device of each user has acknowledged; who has none is left out."""
+        ...
+
     async def move_read(
         self, user: UserKey, conversation: ConversationId, seq: int
     ) -> tuple[int, int, Collection[UserKey]] | None:

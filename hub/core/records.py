@@ -287,7 +287,7 @@ class RecipientView:
     @property
     def open(self) -> bool:
         """True while something may still be sent."""
-        return not self.read and any(not d.state.final and d.due_at is not None for d in self.deliveries)
+        return any(delivery.due_at is not None for delivery in self.deliveries)
 
 
 @dataclass(frozen=True, slots=True)

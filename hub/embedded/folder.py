@@ -61,6 +61,10 @@ class DataFolder:
             self._write(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
         return file.read_text().strip()
 
+    def kept_secret_key(self) -> str | None:
+        """The same, if it has been made."""
+        return _text_of(self.path / "secret.key")
+
     def address(self) -> str | None:
         """Where the hub on this folder answers, while it runs."""
         return _text_of(self.path / "address")

@@ -31,7 +31,6 @@ def config(settings: Settings) -> uvicorn.Config:
         ws_ping_interval=None,
         backlog=2048,
         access_log=False,
-        log_level=settings.log_level.lower(),
         log_config=None,  # the hub's own
         server_header=False,
         timeout_graceful_shutdown=math.ceil((settings.drain_timeout + AFTER_DRAIN).total_seconds()),

@@ -56,6 +56,7 @@ class MemoryMessages(MemoryDeliveries):
         self._messages: dict[MessageId, Message] = {}
         self._queues: dict[UserKey, _Queue] = {}
         self._devices: dict[DeviceKey, int] = {}
+        self._owners: dict[DeviceKey, UserKey] = {}
         self._removed: dict[SeqKey, int] = {}
 
     # What a directory would do.
@@ -79,9 +80,11 @@ class MemoryMessages(MemoryDeliveries):
         }
         known.members.update(memberships or {})
 
-    def put_device(self, device: DeviceKey) -> None:
-        """A device that has acknowledged nothing."""
+    def put_device(self, device: DeviceKey, user: UserKey | None = None) -> None:
+        """A device that may acknowledge, and whose it is."""
         self._devices.setdefault(device, 0)
+        if user is not None:
+            self._owners[device] = user
 
     def cursor(self, device: DeviceKey) -> int:
         """How far a device is."""
@@ -174,6 +177,14 @@ class MemoryMessages(MemoryDeliveries):
         for device, seq in cursors.items():
             if device in self._devices:
                 self._devices[device] = max(seq, self._devices[device])
+
+    async def acknowledged(self, users: Collection[UserKey]) -> Mapping[UserKey, int]:
+        """See the port."""
+        reached: dict[UserKey, int] = {}
+        for device, user in self._owners.items():
+            if user in users:
+                reached[user] = max(self._devices[device], reached.get(user, 0))
+        return reached
 
     async def move_read(
         self, user: UserKey, conversation: ConversationId, seq: int

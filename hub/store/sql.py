@@ -45,6 +45,7 @@ class SqlStore:
         self.close_gap = cursors.close_gap
         self.move_cursors = cursors.move_cursors
         self.move_read = cursors.move_read
+        self.acknowledged = cursors.acknowledged
 
         self.deliveries = deliveries.deliveries
         self.due = deliveries.due

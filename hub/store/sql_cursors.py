@@ -59,6 +59,7 @@ class SqlCursors:
         self._database = database
         self._dialect = database.dialect
         self._acked = Listing(self._dialect, id=int, seq=int)
+        self._users = Listing(self._dialect, id=int)
         acked = self._acked.select.subquery("acked")
         self._forward = (
             update(DEVICE)
@@ -95,6 +96,16 @@ class SqlCursors:
         for start in range(0, len(moves), _DEVICES):
             some = self._acked.of(moves[start : start + _DEVICES])
             await self._database.write(partial(self._move_forward, moves=some))
+
+    async def acknowledged(self, users: Collection[UserKey]) -> Mapping[UserKey, int]:
+        """See the port."""
+        query = (
+            select(DEVICE.c.user_id, func.max(DEVICE.c.cursor).label("reached"))
+            .where(DEVICE.c.user_id.in_(self._users.select))
+            .group_by(DEVICE.c.user_id)
+        )
+        found = await self._database.rows(query, self._users.of(sorted(users)))
+        return {UserKey(row.user_id): int(row.reached) for row in found}
 
     async def _move_forward(self, connection: AsyncConnection, moves: Mapping[str, Any]) -> None:
         await connection.execute(self._forward, moves)

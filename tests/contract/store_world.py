@@ -120,10 +120,10 @@ class MemoryWorld:
         snapshot = (await self.store.conversations([id_]))[id_]
         self._memory.put_conversation(snapshot)
 
-    async def make_device(self, user: UserKey) -> DeviceKey:  # noqa: ARG002
+    async def make_device(self, user: UserKey) -> DeviceKey:
         self._devices += 1
         device = DeviceKey(self._devices)
-        self._memory.put_device(device)
+        self._memory.put_device(device, user)
         return device
 
     async def cursor(self, device: DeviceKey) -> int:

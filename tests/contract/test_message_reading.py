@@ -127,6 +127,8 @@ async def test_device_cursors_only_move_forward(world: World) -> None:
     await world.store.move_cursors({devices[0]: 4, devices[1]: 60})
     assert [await world.cursor(device) for device in devices] == [5, 60, 7]
     await world.store.move_cursors({})
+    assert await world.store.acknowledged(world.people[:2]) == {world.people[0]: 60}
+    assert await world.store.acknowledged([]) == {}
 
 
 async def test_read_cursors_only_move_forward_and_never_past_the_end(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -209,6 +210,33 @@ async def test_reading_stops_what_is_still_planned(scene: Scene) -> None:
     (row,) = await scene.rows()
     assert (row.state, row.read) == (S.ACCEPTED, True)
     assert scene.second.calls == []
+
+
+async def test_a_policy_that_does_not_stop_on_reading_goes_on(scene: Scene) -> None:
+    await scene.notify(policy=replace(FALL_BACK, stop_on=()))
+    await scene.work()
+    page = await scene.rig.engine.sync(ALICE, after=0, limit=1)
+    message = page.entries[0][1]
+    assert message is not None
+    reader = EndUser(APP, ALICE, "u1", scene.rig.clock())
+    await scene.rig.engine.read(reader, message.conversation, message.seq)
+    await scene.later(2 * MINUTE)
+    assert await scene.states() == [("first", S.ACCEPTED), ("second", S.ACCEPTED)]
+
+
+async def test_reading_is_the_success_that_a_hop_waited_for_even_where_it_stops_nothing_else(
+    scene: Scene,
+) -> None:
+    hops = (Hop("first", Success.READ, wait=MINUTE), Hop("second", Success.ACCEPTED))
+    await scene.notify(policy=Policy(hops, stop_on=()))
+    await scene.work()
+    page = await scene.rig.engine.sync(ALICE, after=0, limit=1)
+    message = page.entries[0][1]
+    assert message is not None
+    reader = EndUser(APP, ALICE, "u1", scene.rig.clock())
+    await scene.rig.engine.read(reader, message.conversation, message.seq)
+    await scene.later(2 * MINUTE)
+    assert [channel for channel, _ in await scene.states()] == ["first"]
 
 
 async def test_what_has_expired_is_not_sent(scene: Scene) -> None:

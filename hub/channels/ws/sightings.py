@@ -77,9 +77,11 @@ class Sightings:
         }
 
     async def online(self, users: Collection[UserKey]) -> dict[UserKey, dict[str, object]]:
-        """What may be told of each of these users: whether she is online, and on which platforms."""
+        """What may be told of each of these users: whether she is online, and on which platforms. A socket inside
+        WeChat tells nothing: presence there is unknown, always."""
         told: dict[UserKey, dict[str, object]] = {}
-        for user, sessions in (await self.sessions(users)).items():
+        for user, every in (await self.sessions(users)).items():
+            sessions = [session for session in every if session.platform is not Platform.MINIPROGRAM]
             told[user] = {"online": bool(sessions)}
             if sessions:
                 told[user]["platforms"] = sorted({session.platform.value for session in sessions})
