@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
@@ -16,14 +17,13 @@ from hub.sandbox.world import World
 def main() -> None:
     """Serves until interrupted."""
     options = _options()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s %(url)s", defaults={"url": ""}))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     fresh = State(seed=options.seed) if options.empty else demo_state(options.seed)
     world = World((snapshot.load(options.data) if options.data else None) or fresh)
-    server = SandboxServer(world, host=options.host, port=options.port, folder=options.data)
-    logging.getLogger("hub.sandbox").info(
-        "sandbox.serving", extra={"host": options.host, "port": options.port}
-    )
-    server.run()
+    with contextlib.suppress(KeyboardInterrupt):
+        SandboxServer(world, host=options.host, port=options.port, folder=options.data).run()
 
 
 def _options() -> argparse.Namespace:

@@ -56,6 +56,7 @@ def new_app(world: World, *, folder: Path | None = None) -> FastAPI:
         app.add_route(endpoint.path, _Api(pipeline, endpoint).answer, methods=_METHODS)
     pages = Pages(world)
     app.add_route("/connect/oauth2/authorize", pages.authorize)
+    app.add_route("/cgi-bin/showqrcode", pages.show_qrcode)
     app.add_route("/mp/subscribemsg", pages.subscribe)
     add_rows(app, world, control_world.ROWS + control_people.ROWS)
     app.add_route("/", _index)

@@ -68,6 +68,14 @@ class Pages:
         self.world.changed("scene", person)
         return RedirectResponse(_with(target, back | {"reserved": query.get("reserved", "")}), 302)
 
+    async def show_qrcode(self, request: Request) -> Response:
+        """GET /cgi-bin/showqrcode?ticket=: a picture of the scene. The phone page scans by ticket."""
+        qrcode = self.world.state.qrcodes.get(request.query_params.get("ticket", ""))
+        if qrcode is None:
+            return Response(status_code=404)
+        account = self.world.account(qrcode.appid)
+        return Response(_picture(account.name, qrcode.scene), media_type="image/svg+xml")
+
     def _official(self, query: Mapping[str, str]) -> Account | None:
         account = self.world.state.accounts.get(query.get("appid", ""))
         return account if account is not None and account.kind is AccountKind.OFFICIAL else None
@@ -95,13 +103,25 @@ def _with(target: str, more: Mapping[str, str]) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
 
 
+def _picture(name: str, scene: str) -> str:
+    """Words and no pattern: there is no real code that a camera could read."""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 280 280" font-family="sans-serif" '
+        'text-anchor="middle"><rect width="280" height="280" rx="24" fill="#07c160"/>'
+        '<rect x="24" y="24" width="232" height="232" rx="14" fill="#fff"/>'
+        f'<text x="140" y="112" font-size="22">{escape(name)}</text>'
+        f'<text x="140" y="150" font-size="13" fill="#555">{escape(scene)}</text>'
+        '<text x="140" y="206" font-size="12" fill="#888">沙箱二维码：在手机页“扫一扫”</text></svg>'
+    )
+
+
 def _page(title: str, links: list[tuple[str, str]], *, status: int = 200) -> Response:
     """Links and no form: a form's redirect to another site would fall to form-action."""
     listed = "".join(f'<a class="choice" href="{escape(href)}">{escape(name)}</a>' for name, href in links)
     return HTMLResponse(
         '<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><title>微信</title>'
-        '<link rel="stylesheet" href="/phone/style.css"></head>'
+        '<link rel="icon" href="/phone/icon.svg"><link rel="stylesheet" href="/phone/style.css"></head>'
         f'<body class="consent"><main class="sheet"><h1>{escape(title)}</h1>{listed}</main></body></html>',
         status_code=status,
     )

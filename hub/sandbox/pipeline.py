@@ -141,6 +141,7 @@ class Pipeline:
     ) -> Response:
         errcode = answer.get("errcode", 0)
         self.world.ledger.called(endpoint.path, str(errcode))
+        self.world.dirty = True
         rid = self.world.chance.rid() if errcode else ""
         if rid:
             answer = answer | {"errmsg": f"{answer['errmsg']} rid: {rid}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import uvicorn
 from hub.sandbox.app import new_app
 from hub.sandbox.connection import SandboxProtocol
 from hub.sandbox.world import World
+
+log = logging.getLogger("hub.sandbox")
 
 
 class SandboxServer(uvicorn.Server):
@@ -31,6 +34,13 @@ class SandboxServer(uvicorn.Server):
                 timeout_graceful_shutdown=2,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Binds, and tells where."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            log.info("sandbox.serving", extra={"url": f"http://{host}:{port}/"})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends the streams, then what uvicorn ends."""

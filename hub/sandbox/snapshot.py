@@ -30,12 +30,15 @@ def load(folder: Path) -> State | None:
 
 
 def save(folder: Path, state: State) -> None:
-    """Writes the state."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes the state. A full disk must not stop the sandbox, so that is said in the log only."""
     fresh = folder / f"{_NAME}.new"
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
-    fresh.chmod(0o600)
-    fresh.replace(folder / _NAME)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(msgspec.json.encode(state))
+        fresh.chmod(0o600)
+        fresh.replace(folder / _NAME)
+    except OSError:
+        log.exception("sandbox.snapshot_failed")
 
 
 async def keep_saving(folder: Path, world: World) -> None:
@@ -43,17 +46,8 @@ async def keep_saving(folder: Path, world: World) -> None:
     try:
         while True:
             await asyncio.sleep(_EVERY_S)
-            _save_if_dirty(folder, world)
+            if world.dirty:
+                world.dirty = False
+                save(folder, world.state)
     finally:
-        _save_if_dirty(folder, world)
-
-
-def _save_if_dirty(folder: Path, world: World) -> None:
-    if not world.dirty:
-        return
-    world.dirty = False
-    try:
         save(folder, world.state)
-    except OSError:
-        world.dirty = True
-        log.exception("sandbox.snapshot_failed")

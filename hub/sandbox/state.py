@@ -232,6 +232,14 @@ class Message:
 
 
 @dataclass(slots=True)
+class Recent:
+    """A client_msg_id that was used, and what it was answered."""
+
+    msgid: int
+    at: float
+
+
+@dataclass(slots=True)
 class Settings:
     """What the real platform has fixed or never published, and tests need to vary."""
 
@@ -272,6 +280,9 @@ class State:
     user_tokens: dict[str, UserToken] = field(default_factory=dict)
     qrcodes: dict[str, QrCode] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    """The newest ones."""
+    recent: dict[str, Recent] = field(default_factory=dict)
+    """openid and client_msg_id, oldest first; apart from the messages, which are dropped sooner."""
     counters: dict[str, int] = field(default_factory=dict)
     """Calls per period: quotas."""
     message_number: int = 0

@@ -7,7 +7,7 @@ from typing import Any
 from hub.sandbox import cards, fields
 from hub.sandbox.errors import ApiError
 from hub.sandbox.pipeline import Call
-from hub.sandbox.state import Message, Tie
+from hub.sandbox.state import Recent, Tie
 
 
 async def send(call: Call) -> dict[str, Any]:
@@ -26,7 +26,6 @@ async def send(call: Call) -> dict[str, Any]:
     client_msg_id = _client_msg_id(call)
     if client_msg_id and (earlier := _earlier(call, tie, client_msg_id)):
         return _duplicate(call, earlier)
-    plan = world.chaos.draw_event()
     message = await cards.accept(
         call,
         tie,
@@ -34,7 +33,7 @@ async def send(call: Call) -> dict[str, Any]:
         title=template.title,
         lines=lines,
         link=link,
-        plan=plan,
+        plan=world.chaos.draw_event(),
         client_msg_id=client_msg_id,
     )
     return call.ok(msgid=message.msgid)
@@ -56,20 +55,17 @@ def _client_msg_id(call: Call) -> str:
     return given
 
 
-def _earlier(call: Call, tie: Tie, client_msg_id: str) -> Message | None:
-    """The message that was accepted under this id inside the window."""
+def _earlier(call: Call, tie: Tie, client_msg_id: str) -> Recent | None:
+    """What was accepted under this id inside the window. Older ids are forgotten."""
+    recent = call.world.state.recent
     since = call.world.clock.now() - call.world.state.settings.client_msg_id_window
-    for message in reversed(call.world.state.messages):
-        if (
-            message.openid == tie.openid
-            and message.client_msg_id == client_msg_id
-            and message.sent_at > since
-        ):
-            return message
-    return None
+    while recent and next(iter(recent.values())).at <= since:
+        del recent[next(iter(recent))]
+    found = recent.get(f"{tie.openid} {client_msg_id}")
+    return found if found is not None and found.at > since else None
 
 
-def _duplicate(call: Call, earlier: Message) -> dict[str, Any]:
+def _duplicate(call: Call, earlier: Recent) -> dict[str, Any]:
     """Nothing is sent. What WeChat answers is not documented, so both ways can be had."""
     call.world.ledger.suppressed += 1
     settings = call.world.state.settings

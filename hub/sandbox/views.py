@@ -11,6 +11,7 @@ from hub.sandbox.templates import labels
 from hub.sandbox.world import World
 
 _SHOWN: Final = 100
+_CODES_SHOWN: Final = 10
 SERVICE_THREAD: Final = "service"
 
 
@@ -75,8 +76,18 @@ def phone(world: World, person_id: str) -> dict[str, Any]:
         "person": msgspec.to_builtins(person),
         "now": world.clock.now(),
         "accounts": accounts,
+        "qrcodes": _scannable(world),
         "threads": list(threads.values()),
     }
+
+
+def _scannable(world: World) -> list[dict[str, str]]:
+    """The newest QR codes that have not expired."""
+    now = world.clock.now()
+    alive = [
+        code for code in world.state.qrcodes.values() if code.expires_at is None or code.expires_at > now
+    ]
+    return [{"ticket": code.ticket, "scene": code.scene} for code in alive[-_CODES_SHOWN:]]
 
 
 def _thread(thread_id: str, name: str, kind: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hub.sandbox.errors import ApiError, ControlError
 from hub.sandbox.events import Fields
 from hub.sandbox.feed import Feed
 from hub.sandbox.ledger import Ledger
-from hub.sandbox.state import Account, AccountKind, Message, MessageStatus, Person, State, Tie
+from hub.sandbox.state import Account, AccountKind, Message, MessageStatus, Person, Recent, State, Tie
 
 _RIDS_KEPT: Final = 2000
 _MESSAGES_KEPT: Final = 5000
@@ -118,6 +118,10 @@ class World:
 
     async def deliver(self, account: Account, message: Message, plan: EventPlan | None = None) -> None:
         """Accepts a message: it is on the phone, unless blocked or failed, and its event is on the way."""
+        if message.client_msg_id:
+            key = f"{message.openid} {message.client_msg_id}"
+            self.state.recent.pop(key, None)
+            self.state.recent[key] = Recent(message.msgid, message.sent_at)
         self.state.messages.append(message)
         del self.state.messages[:-_MESSAGES_KEPT]
         self.ledger.sent(message)
