@@ -77,26 +77,33 @@ class Dispatcher:
     async def run(self, ids: Collection[DeliveryId]) -> None:
         """Claim these under a lease and try each once, in batches per channel. Who loses a claim does nothing."""
         rows = await self._store.deliveries(ids)
+        await asyncio.gather(*(self._run_on(name, some) for name, some in _by_channel(rows).items()))
+
+    async def _run_on(self, name: str, rows: Sequence[Delivery]) -> None:
+        """Claimed a call at a time: a lease must outlast one call, not a queue of them."""
+        channel = self._channels.get(name)
+        size = channel.capabilities.batch if channel else len(rows)
         notifications = await self._notifications(rows)
-        lease_until = self._clock() + self._limits.lease
-        steps = [self._advance(row, Claimed(lease_until), notifications) for row in rows]
-        claims = [s.delivery for s in steps if s.changed and s.delivery.state is DeliveryState.ATTEMPTING]
-        expired = [
-            s.delivery for s in steps if s.changed and s.delivery.state is not DeliveryState.ATTEMPTING
-        ]
+        for start in range(0, len(rows), size):
+            await self.attempt(await self._claim(rows[start : start + size], notifications))
+
+    async def _claim(
+        self, rows: Sequence[Delivery], notifications: Mapping[NotificationId, NotificationRow]
+    ) -> list[Delivery]:
+        """Those that are now this process's to try; what has expired is ended on the way."""
         now = self._clock()
-        attempts = [Attempt(d.id, d.attempts, now) for d in claims]
-        if not claims and not expired:
-            return
-        won = await self._store.save([*claims, *expired], attempts=attempts)
-        await self.attempt([replace(d, version=d.version + 1) for d in claims if d.id in won])
+        steps = [self._advance(row, Claimed(now + self._limits.lease), notifications) for row in rows]
+        changed = [step.delivery for step in steps if step.changed]
+        if not changed:
+            return []
+        claims = [delivery for delivery in changed if delivery.state is DeliveryState.ATTEMPTING]
+        attempts = [Attempt(delivery.id, delivery.attempts, now) for delivery in claims]
+        won = await self._store.save(changed, attempts=attempts)
+        return [replace(claim, version=claim.version + 1) for claim in claims if claim.id in won]
 
     async def attempt(self, claimed: Sequence[Delivery]) -> None:
         """Try deliveries that this process holds the lease of."""
-        by_channel: dict[str, list[Delivery]] = defaultdict(list)
-        for delivery in claimed:
-            by_channel[delivery.channel].append(delivery)
-        await asyncio.gather(*(self._attempt_on(name, some) for name, some in by_channel.items()))
+        await asyncio.gather(*(self._attempt_on(name, some) for name, some in _by_channel(claimed).items()))
 
     async def _attempt_on(self, name: str, claimed: Sequence[Delivery]) -> None:
         channel = self._channels.get(name)
@@ -106,7 +113,7 @@ class Dispatcher:
         for start in range(0, len(claimed), max(size, 1)):
             some = claimed[start : start + size]
             ready = [d for d in some if d.message in bodies and d.user in people]
-            gone = [d for d in some if d not in ready]
+            gone = [d for d in some if d.message not in bodies or d.user not in people]
             envelopes = [Envelope(d, bodies[d.message], people[d.user]) for d in ready]
             outcomes = await self._call(channel, envelopes)
             if channel is not None and channel.capabilities.knows_presence:
@@ -179,9 +186,9 @@ class Dispatcher:
     async def sweep(self, *, limit: int) -> int:
         """Look at what is due: hand over tries, let patience and leases end. Returns how many were looked at."""
         rows = await self._store.due(now=self._clock(), channels=None, limit=limit)
-        tries = [row for row in rows if row.state.cancelable and row.state is not DeliveryState.PLANNED]
-        await self._apply({row: Lapsed() for row in rows if row not in tries})
-        await self._hand_over(tries)
+        tries = {row.id for row in rows if row.state.cancelable and row.state is not DeliveryState.PLANNED}
+        await self._apply({row: Lapsed() for row in rows if row.id not in tries})
+        await self._hand_over([row for row in rows if row.id in tries])
         return len(rows)
 
     async def _hand_over(self, rows: Sequence[Delivery]) -> None:
@@ -194,11 +201,8 @@ class Dispatcher:
         await self._schedule([row for row in others if row.id in won])
 
     async def _schedule(self, rows: Iterable[Delivery]) -> None:
-        by_channel: dict[str, list[DeliveryId]] = defaultdict(list)
-        for row in rows:
-            by_channel[row.channel].append(row.id)
-        for channel, ids in by_channel.items():
-            await self._executor.schedule(channel, ids, delay=timedelta(0))
+        for channel, some in _by_channel(rows).items():
+            await self._executor.schedule(channel, [row.id for row in some], delay=timedelta(0))
 
     async def _set_alarms(self, rows: Iterable[Delivery]) -> None:
         """Ask for near retries by countdown; the sweep finds those too whose alarm is lost."""
@@ -300,3 +304,10 @@ def _ends_by_reading(row: Delivery, notifications: Mapping[NotificationId, Notif
         return True
     waited_for = notification.draft.policy.hops[row.hop].success is Success.READ
     return waited_for and not row.state.cancelable
+
+
+def _by_channel(rows: Iterable[Delivery]) -> dict[str, list[Delivery]]:
+    found: dict[str, list[Delivery]] = defaultdict(list)
+    for row in rows:
+        found[row.channel].append(row)
+    return found

@@ -190,6 +190,17 @@ async def test_a_dead_worker_loses_its_lease_and_nothing_else(scene: Scene) -> N
     assert await scene.states() == [("second", S.ACCEPTED)]
 
 
+async def test_a_lease_is_taken_a_call_at_a_time(scene: Scene) -> None:
+    scene.first.hang = True
+    await scene.notify(*range(1, 21))
+    dying = asyncio.create_task(scene.rig.engine.dispatcher.run(scene.rig.executor.take()))
+    await asyncio.sleep(0.3)
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+    states = [state for _, state in await scene.states()]
+    assert (states.count(S.ATTEMPTING), states.count(S.QUEUED)) == (10, 10)
+
+
 async def test_two_workers_race_and_one_sends(scene: Scene) -> None:
     await scene.notify(*range(1, 21))
     ids = scene.rig.executor.take()
