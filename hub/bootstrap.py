@@ -251,6 +251,7 @@ async def _open_engine(
     ports = Ports(
         messages=ground.store,
         deliveries=ground.store,
+        parking=ground.store,
         sequencer=RedisSequencer(ground.link, tail_ttl=settings.tail_ttl),
         tail=RedisTail(ground.link, size=settings.tail_size, ttl=settings.tail_ttl),
         broker=broker,

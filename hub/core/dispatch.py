@@ -28,7 +28,8 @@ from hub.core.lifecycle import advance
 from hub.core.message import ConversationId, NotificationId, UserKey
 from hub.core.outcome import Accepted, Delivered, Outcome, Reason, Rejected, Unknown
 from hub.core.policy import Hop, OnUnknown, Success
-from hub.core.ports import Clock, DeliveryStore, Executor, MessageStore, NewId, NotificationRow
+from hub.core.ports import Clock, DeliveryStore, Executor, Housekeeping, MessageStore, NewId, NotificationRow
+from hub.core.receipts import Receipt, decode, encode
 from hub.core.retry import RetryPolicy
 from hub.core.routing import next_hop
 
@@ -58,6 +59,7 @@ class Dispatcher:
         *,
         store: DeliveryStore,
         messages: MessageStore,
+        parking: Housekeeping,
         channels: Registry,
         executor: Executor,
         limits: DispatchLimits,
@@ -67,6 +69,7 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._messages = messages
+        self._parking = parking
         self._channels = channels
         self._executor = executor
         self._limits = limits
@@ -144,6 +147,29 @@ class Dispatcher:
         now = self._clock()
         attempts = [Attempt(d.id, d.attempts, now, now, outcome) for d, outcome in results]
         await self._apply(dict(results), attempts)
+        await self._settle_parked(results)
+
+    async def receive(self, channel: str, provider_id: str, receipt: Receipt) -> None:
+        """What the provider says afterwards of a send, by its own id. One that comes before the id is saved is parked,
+        and settled when the id is. May come twice."""
+        row = await self._store.by_provider_id(channel, provider_id)
+        if row is None:
+            await self._parking.park_receipt(channel, provider_id, encode(receipt), self._clock())
+            # The id may have been saved between the look and the parking: whoever comes second looks again.
+            row = await self._store.by_provider_id(channel, provider_id)
+            if row is None or not await self._parking.take_parked(channel, [provider_id]):
+                return
+        await self._apply({row: receipt})
+
+    async def _settle_parked(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
+        """Receipts that overtook the ids just saved."""
+        ids: dict[str, dict[str, DeliveryId]] = defaultdict(dict)
+        for row, outcome in results:
+            if isinstance(outcome, Accepted) and outcome.provider_id is not None:
+                ids[row.channel][outcome.provider_id] = row.id
+        for channel, saved in ids.items():
+            for provider_id, text in (await self._parking.take_parked(channel, saved.keys())).items():
+                await self.settle(saved[provider_id], decode(text))
 
     async def settle(self, delivery: DeliveryId, event: Event) -> None:
         """A receipt, a read or a cancellation for one delivery. May be late, early or a repeat."""

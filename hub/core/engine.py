@@ -35,6 +35,7 @@ from hub.core.ports import (
     Clock,
     DeliveryStore,
     Executor,
+    Housekeeping,
     MessageStore,
     NewId,
     Sequencer,
@@ -70,6 +71,7 @@ class Ports:
 
     messages: MessageStore
     deliveries: DeliveryStore
+    parking: Housekeeping
     sequencer: Sequencer
     tail: Tail
     broker: Broker
@@ -116,6 +118,7 @@ class Engine:
         self.dispatcher = Dispatcher(
             store=ports.deliveries,
             messages=ports.messages,
+            parking=ports.parking,
             channels=ports.channels,
             executor=ports.executor,
             limits=limits.dispatch,

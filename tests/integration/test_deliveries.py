@@ -15,7 +15,7 @@ from hub.core.channel import Envelope
 from hub.core.delivery import Canceled, Delivery, DeliveryState
 from hub.core.identity import EndUser
 from hub.core.message import UserKey
-from hub.core.outcome import Accepted, Delivered, Outcome, Reason
+from hub.core.outcome import Accepted, Delivered, Outcome, Reason, Rejected
 from hub.core.policy import Hop, OnUnknown, Policy, Success
 from hub.core.retry import RetryPolicy
 from tests.fakes.channel import (
@@ -98,6 +98,26 @@ async def test_an_accepted_send_is_delivered_by_its_receipt(scene: Scene) -> Non
     await scene.rig.engine.dispatcher.settle(found.id, Delivered())
     await scene.later(10 * MINUTE)
     assert await scene.states() == [("first", S.DELIVERED)]
+
+
+async def test_a_receipt_that_overtakes_its_id_is_not_lost(scene: Scene) -> None:
+    await scene.notify()
+    (delivery,) = (ids := scene.rig.executor.take())
+    await scene.rig.engine.dispatcher.receive("first", f"p-{delivery}", Delivered(detail="早到 early"))
+    assert await scene.states() == [("first", S.QUEUED)]
+    await scene.rig.engine.dispatcher.run(ids)
+    assert await scene.states() == [("first", S.DELIVERED)]
+    await scene.rig.engine.dispatcher.receive("first", f"p-{delivery}", Rejected(Reason.USER_BLOCK))
+    assert await scene.states() == [("first", S.DELIVERED)]
+
+
+async def test_a_receipt_of_refusal_falls_to_the_next_hop(scene: Scene) -> None:
+    await scene.notify()
+    await scene.work()
+    (row,) = await scene.rows()
+    await scene.rig.engine.dispatcher.receive("first", f"p-{row.id}", Rejected(Reason.USER_BLOCK))
+    await scene.work()
+    assert await scene.states() == [("first", S.FAILED), ("second", S.ACCEPTED)]
 
 
 async def test_a_refusal_falls_to_the_next_hop_at_once(scene: Scene) -> None:

@@ -228,6 +228,7 @@ async def open_rig(
         ports = Ports(
             messages=store,
             deliveries=store,
+            parking=store,
             sequencer=RedisSequencer(link, tail_ttl=settings.tail_ttl),
             tail=RedisTail(link, size=settings.tail_size, ttl=settings.tail_ttl),
             broker=broker,

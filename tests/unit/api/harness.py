@@ -203,6 +203,7 @@ async def open_world(
         ports = Ports(
             messages=store,
             deliveries=store,
+            parking=store,
             sequencer=Counters(),
             tail=MemoryTail(size=64),
             broker=broker,
