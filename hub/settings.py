@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     republish_margin: Seconds = timedelta(seconds=30)
     idempotency_ttl: Seconds = timedelta(hours=24)
     # Messages older than this are removed with their references; empty (None) keeps them for ever.
-    retention: Duration | None = None
+    retention: Annotated[timedelta | None, BeforeValidator(_seconds)] = None
 
     # REST. A request's body; lists of at most 500 notifications or users fit.
     request_max_bytes: Annotated[int, Field(ge=1_024)] = 4_194_304

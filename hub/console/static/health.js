@@ -44,7 +44,7 @@ function show() {
 
 function tile({ name, ok, ms, detail }) {
   const word = ok === null ? "–" : ok ? t("dep_ok") : t("dep_down");
-  const number = ms < 10 ? ms.toFixed(1) : Math.round(ms);
+  const number = ms < 0.1 ? "< 0.1" : ms < 10 ? ms.toFixed(1) : Math.round(ms);
   return el(
     "li",
     { "data-ok": String(ok) },

@@ -308,7 +308,8 @@ export class HubClient extends EventTarget {
   #ponged({ head }) {
     this.#clear("pong");
     // the hub sends what is missing by itself; if it has not come in a moment, ask
-    if (head > this.#taken) this.#after("head", 2_000, () => head > this.#taken && this.#sync());
+    if (head <= this.#taken || this.#timers.has("head")) return;
+    this.#after("head", 2_000, () => head > this.#taken && this.#sync());
   }
 
   // writing

@@ -28,6 +28,15 @@ const WORDS = {
   ms: ["{ms} ms", "{ms} 毫秒"],
 
   try: ["Try it", "试一试"],
+  step_one: ["Connect two phones", "连接两部手机"],
+  step_one_text: [
+    "Write on one and watch the message arrive on the other, step by step.",
+    "在一部上发消息，看它一步步到达另一部。",
+  ],
+  step_two: ["Disconnect one", "断开其中一部"],
+  step_two_text: ["What you send now waits in its queue on the hub.", "这时发出的消息会在消息中心的队列里等待。"],
+  step_three: ["Reconnect it", "重新连接"],
+  step_three_text: ["All that it missed comes, once and in order.", "错过的消息会补齐：不重复，顺序不变。"],
   key: ["API key", "接口密钥"],
   key_hint: [
     "Printed when the hub starts, and in data/api_key. Kept in this tab only, and gone when you close it.",
@@ -143,10 +152,11 @@ export function t(key, facts = {}) {
 
 export const known = (key) => key in WORDS;
 
-/** Call now and after every change of the language. */
+/** Call now and after every change of the language, until the function that it gives back is called. */
 export function onLanguage(work) {
   listeners.add(work);
   work();
+  return () => listeners.delete(work);
 }
 
 export function choose(next) {
