@@ -253,6 +253,7 @@ async def open_engine(ports: Ports, limits: EngineLimits) -> AsyncIterator[Engin
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(engine.publisher)
         await stack.enter_async_context(engine.cursors)
+        stack.push_async_callback(engine.reader.aclose)
         chores = asyncio.create_task(engine.chores(), name="engine-chores")
         stack.push_async_callback(_end, chores)
         stack.push_async_callback(engine.drain)

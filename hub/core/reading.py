@@ -71,6 +71,13 @@ class Reader:
         self._clock = clock
         self._rebuilding: dict[UserKey, asyncio.Task[None]] = {}
 
+    async def aclose(self) -> None:
+        """Stop what runs beside the readers."""
+        tasks = list(self._rebuilding.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def sync(self, user: UserKey, *, after: int, limit: int) -> Page:
         """The entries past `after` up to the first gap, at most `limit`, with their bodies."""
         entries = await self._from_tail(user, after, limit + 1)
