@@ -15,6 +15,7 @@ from hub.api.application import new_app
 from hub.bootstrap import new_id, open_hub
 from hub.channels.ws.asyncapi import document
 from hub.channels.ws.routes import PATH, SocketApp
+from hub.console import router as console
 from hub.metrics import HubCollector
 from hub.settings import Settings
 
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
                 sockets.app = None
 
     app = new_app(chosen, new_id=new_id, lifespan=lifespan, registry=registry)
+    app.include_router(console)
     app.add_route("/asyncapi.json", _asyncapi, include_in_schema=False)
     return _Entrance(app, sockets)
 
