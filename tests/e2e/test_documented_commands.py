@@ -119,7 +119,8 @@ class Shell:
             if line == _MARK:
                 ended = True
             else:
-                printed.append(line)
+                # Two programs write to one terminal: a line may end between an answer and its line feed.
+                printed += line.replace('}{"', '}\n{"').split("\n")
         said = "\n".join(printed)
         assert ended, f"a command failed or did not end:\n{commands}\nprinted:\n{said}"
         extra, missing = unmatched(printed, wanted)
