@@ -104,8 +104,7 @@ class Hub:
         """After a change of membership: the next batch sees it by its version, live sessions are told here."""
         self.engine.roster.forget([conversation])
         with contextlib.suppress(QueueUnavailable):
-            for user in users:
-                await self.broker.drop_user(user, conversation)
+            await self.broker.drop_users(users, conversation)
 
     async def rights_changed(self, user: UserKey) -> None:
         """Close the user's sockets. Once more a little later: who came back at once with an old token may have met

@@ -143,9 +143,14 @@ class NodeBroker:
 
     async def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
         """Every node checks again what the user may see. Raises QueueUnavailable."""
-        self._local.drop_user(user, conversation)
-        frame = bus.encode(bus.Dropped(self._sightings.node, user, conversation))
-        await self._link.ask("PUBLISH", bus.EVERYBODY, frame)
+        await self.drop_users([user], conversation)
+
+    async def drop_users(self, users: Collection[UserKey], conversation: ConversationId | None) -> None:
+        """The same for many, in one round trip."""
+        for user in users:
+            self._local.drop_user(user, conversation)
+        frames = [bus.encode(bus.Dropped(self._sightings.node, user, conversation)) for user in users]
+        await self._link.run([("PUBLISH", bus.EVERYBODY, frame) for frame in frames])
 
     async def _send(self, parcels: Sequence[Parcel]) -> None:
         node = self._sightings.node
