@@ -59,7 +59,6 @@ class Settings(BaseSettings):
     sqlite_synchronous: Annotated[str, Field(pattern="^(FULL|NORMAL|EXTRA)$")] = "FULL"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    public_url: str = ""
     log_level: str = "INFO"
     log_json: bool = False
 
