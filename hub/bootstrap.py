@@ -10,9 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
-import uuid_utils
+from datetime import timedelta
 
 from hub.api.deps import Readiness
 from hub.channels.ws.broker import NodeBroker, Receiver, open_broker
@@ -36,7 +34,9 @@ from hub.core.message import ConversationId, UserKey
 from hub.core.ports import Broker, Executor
 from hub.redis_link import RedisLink, open_redis
 from hub.settings import Settings
+from hub.store.clock import utc_now
 from hub.store.directory_sql import DirectoryRooms, SqlDirectory, directory_rooms
+from hub.store.ids import new_id
 from hub.store.people import SqlPeople
 from hub.store.queue_redis import RedisSequencer, RedisTail
 from hub.store.sql import SqlStore, open_store
@@ -51,16 +51,6 @@ _CHECK_TIMEOUT = 2.0
 _INLINE_LEASE = timedelta(seconds=15)
 _REPUBLISH_LOCK = 30_000
 """Milliseconds: who dies in the middle blocks the others no longer than this."""
-
-
-def utc_now() -> datetime:
-    """The time."""
-    return datetime.now(UTC)
-
-
-def new_id(prefix: str) -> str:
-    """A prefixed UUIDv7 (RFC 9562): ids sort by the time they were made."""
-    return f"{prefix}_{uuid_utils.uuid7().hex}"
 
 
 @dataclass(frozen=True, slots=True)

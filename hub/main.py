@@ -12,12 +12,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.api.application import new_app
-from hub.bootstrap import new_id, open_hub
+from hub.bootstrap import open_hub
 from hub.channels.ws.asyncapi import document
 from hub.channels.ws.routes import PATH, SocketApp
 from hub.console import router as console
 from hub.metrics import HubCollector
 from hub.settings import Settings
+from hub.store.ids import new_id
 
 
 def create_app(settings: Settings | None = None) -> ASGIApp:

@@ -20,7 +20,7 @@ from hub.core.errors import (
     Unavailable,
 )
 from hub.core.marks import Marks
-from hub.core.message import Accepted, Draft, IdempotencyClaim, MessageId, SeqKey
+from hub.core.message import Accepted, Draft, IdempotencyClaim, SeqKey
 from hub.core.numbering import Numbering
 from hub.core.ports import Batch, Clock, MessageStore, NewId, Prior
 from hub.core.roster import Resolved, Roster, target_id
@@ -212,10 +212,9 @@ class Ingest:
             if not resolved:
                 return
             wants = wanted_numbers(resolved)
-            first = await self._numbering.draw(wants)
-            if await self._try(resolved, first, wants):
-                committed = {item.draft.id for item in resolved}
-                self._settle([item for item in pending if item.draft.id in committed], resolved, first)
+            batch = await self._try(resolved, await self._numbering.draw(wants), wants)
+            if batch is not None:
+                _settle(pending, batch)
                 return
         if len(items) == 1:
             raise Unavailable("contention", "Too many writers at once. Try again shortly.")
@@ -244,7 +243,8 @@ class Ingest:
 
     async def _try(
         self, resolved: list[Resolved], first: dict[SeqKey, int], wants: dict[SeqKey, int]
-    ) -> bool:
+    ) -> Batch | None:
+        """The batch as it was committed; None where it must be built again."""
         published = self._marks.take()
         batch = build_batch(
             resolved,
@@ -257,40 +257,35 @@ class Ingest:
         )
         try:
             await self._store.commit(batch)
-        except SequenceTaken:
-            self._marks.put_back(published)
-            await self._numbering.give_back(first, wants)
-            await self._numbering.heal(wants)
-            return False
-        except StaleConversation as stale:
-            self._marks.put_back(published)
-            await self._numbering.give_back(first, wants)
-            self._roster.forget(stale.conversations)
-            return False
-        except BaseException:
+        except BaseException as error:
             self._marks.put_back(published)
             # Whether it was committed or not: where it was, the fence refuses the numbers given back.
             await self._numbering.give_back(first, wants)
-            raise
+            match error:
+                case SequenceTaken():
+                    await self._numbering.heal(wants)
+                case StaleConversation():
+                    self._roster.forget(error.conversations)
+                case _:
+                    raise
+            return None
         self._roster.created(batch.conversations)
         self.batches += 1
         self.accepted += len(batch.published)
         self._on_commit(batch)
-        return True
+        return batch
 
-    def _settle(self, items: list[_Item], resolved: list[Resolved], first: dict[SeqKey, int]) -> None:
-        following = dict(first)
-        by_id: dict[MessageId, Accepted] = {}
-        for item in resolved:
-            key = SeqKey.of_conversation(item.conversation.id)
-            notification = item.draft.notification.id if item.draft.notification else None
-            by_id[item.draft.id] = Accepted(
-                item.draft.id, item.conversation.id, following[key], item.draft.created_at, notification
+
+def _settle(items: Sequence[_Item], batch: Batch) -> None:
+    """Answer those whose drafts are in the batch; who was refused has an answer already."""
+    committed = {published.message.id: published.message for published in batch.published}
+    for item in items:
+        message = committed.get(item.draft.id)
+        if message is not None:
+            accepted = Accepted(
+                message.id, message.conversation, message.seq, message.created_at, message.notification
             )
-            following[key] += 1
-        for waiting in items:
-            if not waiting.answer.done():
-                waiting.answer.set_result(by_id[waiting.draft.id])
+            _answer([item], accepted)
 
 
 def _answer(items: Sequence[_Item], answer: Answer) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import resource
 from contextlib import suppress
-from datetime import timedelta
 
 import uvicorn
 
+from hub.channels.ws.protocol import server_options
 from hub.settings import Settings
 from hub.telemetry import configure_logging
 
-AFTER_DRAIN = timedelta(seconds=3)
 MOST_FILES = 1_048_576
 
 
@@ -25,15 +23,11 @@ def config(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         loop="uvloop",
         http="httptools",
-        ws="hub.channels.ws.protocol:HubWebSocketProtocol",
-        ws_max_size=settings.ws_max_frame,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
         backlog=2048,
         access_log=False,
         log_config=None,  # the hub's own
         server_header=False,
-        timeout_graceful_shutdown=math.ceil((settings.drain_timeout + AFTER_DRAIN).total_seconds()),
+        **server_options(settings),
     )
 
 

@@ -7,17 +7,16 @@ import difflib
 import os
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-
-from uuid_utils import uuid7
 
 from hub.core.errors import NotFound, Refused
 from hub.core.message import AppId
 from hub.core.records import AppSettings, is_app_id
 from hub.core.scopes import APP_SCOPES, EVERY_SCOPE
 from hub.settings import Settings
+from hub.store.clock import utc_now
 from hub.store.directory_sql import SqlDirectory, directory_rooms
+from hub.store.ids import new_id
 from hub.store.sql_engine import open_database
 
 DEFAULT_APP = AppId("default")
@@ -80,8 +79,8 @@ def _run(settings: Settings, work: Callable[[SqlDirectory], Awaitable[str]]) -> 
             rooms = directory_rooms(
                 database,
                 settings,
-                clock=lambda: datetime.now(UTC),
-                new_id=lambda prefix: f"{prefix}_{uuid7().hex}",
+                clock=utc_now,
+                new_id=new_id,
             )
             return await work(rooms.directory)
 

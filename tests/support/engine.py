@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import uuid_utils
 from sqlalchemy import insert
 
 from hub.core.channel import Channel, Registry
@@ -37,6 +36,7 @@ from hub.core.retry import RetryPolicy
 from hub.redis_link import RedisLink, open_redis
 from hub.settings import Settings
 from hub.store import tables
+from hub.store.ids import new_id
 from hub.store.migrate import upgrade
 from hub.store.queue_redis import RedisSequencer, RedisTail
 from hub.store.sql import SqlStore, open_store
@@ -235,7 +235,7 @@ async def open_rig(
             executor=executor or held,
             channels=Registry(channels),
             clock=clock,
-            new_id=lambda prefix: f"{prefix}_{uuid_utils.uuid7().hex}",
+            new_id=new_id,
             jitter=lambda: 0.0,
         )
         async with open_engine(ports, limits(settings, retry or RetryPolicy())) as engine:
