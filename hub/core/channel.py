@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hub.core.delivery import Delivery
-from hub.core.message import Message
+from hub.core.identity import Recipient
+from hub.core.message import AppId, Message, NotificationDraft
 from hub.core.outcome import Outcome
+from hub.core.templates import ChannelMapping, TemplateVersion
 
 
 class Lane(StrEnum):
@@ -22,8 +24,9 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """`repeatable`: a second try with the same delivery id is de-duplicated by the provider.
-    `receipt_within`: a receipt that has not come by then will not come.
+    """`repeatable`: a second try with the same delivery id is de-duplicated by the provider, for `repeatable_for`
+    (None: always). `receipt_within`: a receipt that has not come by then will not come. `disturbs`: a message makes a
+    phone ring, so that quiet hours and frequency caps hold for it.
     """
 
     lane: Lane
@@ -31,15 +34,20 @@ class Capabilities:
     repeatable: bool = False
     receipt_within: timedelta | None = None
     knows_presence: bool = False
+    repeatable_for: timedelta | None = None
+    disturbs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One delivery with the body it carries and the person's id in the product."""
+    """One delivery with the body it carries and the person it is for. `notification` is None for a chat message;
+    `digest_of` counts the notifications that this one send stands for."""
 
     delivery: Delivery
     message: Message
-    user_id: str
+    recipient: Recipient
+    notification: NotificationDraft | None = None
+    digest_of: int = 1
 
 
 class Channel(Protocol):
@@ -62,6 +70,64 @@ class Channel(Protocol):
 
     async def deliver(self, batch: Sequence[Envelope]) -> Sequence[Outcome]:
         """Try each once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFault:
+    """Why something cannot be said on a channel: `field` is the provider's, `code` stable (`wx.thing.too_long`)."""
+
+    field: str
+    code: str
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a provider's code means and what to do about it, in one language."""
+
+    what: str
+    do: str
+
+
+@runtime_checkable
+class Templated(Protocol):
+    """A channel that speaks through templates of its provider."""
+
+    async def check_mapping(self, app: AppId, mapping: ChannelMapping) -> Sequence[ContentFault]:
+        """At publishing: whether the provider's template has these fields, all of them and no others."""
+        ...
+
+    async def check_content(
+        self,
+        app: AppId,
+        template: TemplateVersion,
+        data: Mapping[str, object],
+        recipient: Recipient,
+        account: str | None = None,
+    ) -> Sequence[ContentFault]:
+        """At accepting: whether the provider would take what these data make of the template."""
+        ...
+
+    async def preview(
+        self,
+        app: AppId,
+        template: TemplateVersion,
+        data: Mapping[str, object],
+        recipient: Recipient,
+        account: str | None = None,
+    ) -> Mapping[str, object]:
+        """The request as it would be sent, without an address: `{"template_id":…, "data": {…}, …}`."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A channel whose provider's codes can be told in plain words."""
+
+    def explain(self, code: str, locale: str) -> Advice | None:
+        """In Chinese for a `zh…` locale, otherwise in English; None for a code that nobody knows."""
         ...
 
 

@@ -88,6 +88,11 @@ class Delivery:
     provider_id: str | None = None
     escalated: bool = False
     read: bool = False
+    priority: str = "normal"
+    doubt_since: datetime | None = None
+    """When the first try began of which nobody knows whether it arrived: repeats are harmless for a while only."""
+    callback: str | None = None
+    """The webhook endpoint that hears of this delivery; `*` for every endpoint that subscribes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class Dispatcher:
         channel = self._channels.get(name)
         size = channel.capabilities.batch if channel else len(claimed)
         bodies = await self._messages.messages({d.message for d in claimed})
-        people = await self._store.user_ids({d.user for d in claimed})
+        people = await self._store.recipients({d.user for d in claimed})
         for start in range(0, len(claimed), max(size, 1)):
             some = claimed[start : start + size]
             ready = [d for d in some if d.message in bodies and d.user in people]

@@ -55,3 +55,13 @@ class SocketPolicy:
     sessions_per_platform: int
     replace_oldest: bool
     compression: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom a delivery is for: the product's id, and how they want to be spoken to. `preferences` is a JSON object."""
+
+    user_id: str
+    locale: str = "zh-CN"
+    timezone: str = "Asia/Shanghai"
+    preferences: str = "{}"

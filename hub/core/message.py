@@ -111,8 +111,18 @@ Target: TypeAlias = ToConversation | ToUser | ToInbox
 
 
 @dataclass(frozen=True, slots=True)
+class TemplatePin:
+    """The version of a hub template that a notification was accepted with. Without `locale` each recipient's own."""
+
+    key: str
+    version: int
+    locale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NotificationDraft:
-    """What makes a message a notification: policy, business keys and who hears of it."""
+    """What makes a message a notification: policy, business keys and who hears of it. `data` (encoded JSON) fills the
+    template; `callback` is the webhook endpoint that hears of this notification alone; `task` the task it is about."""
 
     id: NotificationId
     type: str
@@ -122,6 +132,12 @@ class NotificationDraft:
     dedupe_key: str | None = None
     collapse_key: str | None = None
     metadata: str | None = None
+    thread: str | None = None
+    digest_key: str | None = None
+    template: TemplatePin | None = None
+    data: str | None = None
+    callback: str | None = None
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,13 @@ class Reason(StrEnum):
     WORKER_LOST = "worker_lost"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     NO_CHANNEL = "no_channel"
+    CONTENT_REFUSED = "content_refused"
+    MUTED = "muted"
+    DIGESTED = "digested"
+    CANCELED = "canceled"
+    EVENT = "event"
+    HOLIDAY = "holiday"
+    NO_RECEIPT = "no_receipt"
     ADAPTER_BUG = "adapter_bug"
     UNKNOWN = "unknown"
 
@@ -58,11 +65,17 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not now. `after` overrides the back-off where the provider named a time."""
+    """Not now. `after` overrides the back-off where the provider named a time. With `tried` False nothing left the
+    hub (an open circuit, a full bucket, another send to the same person): it does not count as a try.
+
+    `code` is the provider's own code here as in the others, so that its meaning can be told in plain words.
+    """
 
     reason: Reason
     after: timedelta | None = None
     detail: str = ""
+    tried: bool = True
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,7 @@ class Rejected:
 
     reason: Reason
     detail: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,7 @@ class Unknown:
 
     reason: Reason
     detail: str = ""
+    code: str = ""
 
 
 Outcome: TypeAlias = Delivered | Accepted | Retry | Rejected | Unknown

@@ -30,15 +30,36 @@ class OnUnknown(StrEnum):
     NEXT = "next"
 
 
+class TimerClock(StrEnum):
+    """What the waits of a policy are counted in: time as it passes, or the app's working hours only."""
+
+    ALWAYS = "always"
+    WORKING_HOURS = "working_hours"
+
+
+class QuietHours(StrEnum):
+    """What happens to a hop that would disturb somebody in their quiet hours."""
+
+    DEFER = "defer"
+    SKIP = "skip"
+    IGNORE = "ignore"
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One step. `wait` is how long an accepted send may take to reach `success`; None waits for ever."""
+    """One step. `wait` is how long an accepted send may take to reach `success`; None waits for ever.
+
+    `template` and `account` override the notification's own for this step.
+    """
 
     channel: str
     success: Success = Success.DELIVERED
     wait: timedelta | None = None
     only_priority: tuple[str, ...] = ()
     only_category: tuple[str, ...] = ()
+    only_locale: tuple[str, ...] = ()
+    template: str | None = None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +70,10 @@ class Policy:
     mode: Mode = Mode.CASCADE
     stop_on: tuple[str, ...] = ("read", "acted")
     on_unknown: OnUnknown = OnUnknown.HOLD
+    clock: TimerClock = TimerClock.ALWAYS
+    quiet_hours: QuietHours = QuietHours.DEFER
+    digest: timedelta | None = None
+    """Outside sends of one person under one `digest_key` within this time become one."""
 
     @property
     def push_only(self) -> bool:

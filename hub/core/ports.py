@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hub.core.conversation import Conversation, Membership
 from hub.core.delivery import Attempt, Delivery, DeliveryId
-from hub.core.identity import Device, EndUser, Platform, SocketPolicy
+from hub.core.identity import Device, EndUser, Platform, Recipient, SocketPolicy
 from hub.core.message import (
     Accepted,
     AppId,
@@ -196,8 +196,8 @@ class DeliveryStore(Protocol):
         """Notifications with their pinned policies."""
         ...
 
-    async def user_ids(self, users: Collection[UserKey]) -> Mapping[UserKey, str]:
-        """The product's ids of users."""
+    async def recipients(self, users: Collection[UserKey]) -> Mapping[UserKey, Recipient]:
+        """Whom deliveries are for; those who are gone are missing."""
         ...
 
 

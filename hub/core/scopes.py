@@ -27,6 +27,17 @@ class Scope(StrEnum):
     NOTIFICATIONS_WRITE = "notifications:write"
     POLICIES_READ = "policies:read"
     POLICIES_WRITE = "policies:write"
+    ACCOUNTS_READ = "accounts:read"
+    ACCOUNTS_WRITE = "accounts:write"
+    """Make and change accounts at providers, bind users to addresses."""
+    TEMPLATES_READ = "templates:read"
+    TEMPLATES_WRITE = "templates:write"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
+    TASKS_READ = "tasks:read"
+    TASKS_WRITE = "tasks:write"
+    DELIVERIES_WRITE = "deliveries:write"
+    """Replay dead letters."""
 
 
 class UserScope(StrEnum):

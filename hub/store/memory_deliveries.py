@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState
+from hub.core.identity import Recipient
 from hub.core.message import MessageId, NotificationId, UserKey
 from hub.core.ports import Clock, NotificationRow
 
@@ -86,9 +87,9 @@ class MemoryDeliveries:
         """See the port."""
         return {id_: self._notifications[id_] for id_ in ids if id_ in self._notifications}
 
-    async def user_ids(self, users: Collection[UserKey]) -> Mapping[UserKey, str]:
+    async def recipients(self, users: Collection[UserKey]) -> Mapping[UserKey, Recipient]:
         """See the port."""
-        return {user: self._users[user] for user in users if user in self._users}
+        return {user: Recipient(self._users[user]) for user in users if user in self._users}
 
     async def park_receipt(self, channel: str, provider_id: str, outcome: str, now: datetime) -> None:
         """See the port."""

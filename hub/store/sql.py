@@ -53,7 +53,7 @@ class SqlStore:
         self.save = deliveries.save
         self.by_provider_id = deliveries.by_provider_id
         self.notifications = deliveries.notifications
-        self.user_ids = deliveries.user_ids
+        self.recipients = deliveries.recipients
 
         self.park_receipt = housekeeping.park_receipt
         self.take_parked = housekeeping.take_parked

@@ -9,6 +9,7 @@ from sqlalchemy import select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState
+from hub.core.identity import Recipient
 from hub.core.message import NotificationId, UserKey
 from hub.core.ports import Clock, NotificationRow
 from hub.store import sql_rows as rows
@@ -61,7 +62,8 @@ class SqlDeliveries:
             mine.where(DELIVERY.c.state.in_(_OPEN)),
             mine.where(DELIVERY.c.state.in_(_FINAL), DELIVERY.c.due_at.is_not(None)),
         )
-        self._user_ids = select(USER.c.id, USER.c.user_id).where(USER.c.id.in_(users))
+        person = (USER.c.id, USER.c.user_id, USER.c.locale, USER.c.timezone, USER.c.preferences)
+        self._recipients = select(*person).where(USER.c.id.in_(users))
 
     async def deliveries(self, ids: Collection[DeliveryId]) -> Sequence[Delivery]:
         """See the port."""
@@ -104,12 +106,12 @@ class SqlDeliveries:
         found = await self._database.rows(self._notifications, self._ids.of(list(ids)))
         return {row.id: rows.notification_of(row) for row in found}
 
-    async def user_ids(self, users: Collection[UserKey]) -> Mapping[UserKey, str]:
+    async def recipients(self, users: Collection[UserKey]) -> Mapping[UserKey, Recipient]:
         """See the port."""
         if not users:
             return {}
-        found = await self._database.rows(self._user_ids, self._numbers.of(list(users)))
-        return {row.id: row.user_id for row in found}
+        found = await self._database.rows(self._recipients, self._numbers.of(list(users)))
+        return {row.id: Recipient(row.user_id, row.locale, row.timezone, row.preferences) for row in found}
 
     async def save(
         self, changes: Sequence[Delivery], *, new: Sequence[Delivery] = (), attempts: Sequence[Attempt] = ()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from hub.core.channel import Channel, Envelope
 from hub.core.delivery import Delivery, DeliveryId, DeliveryState
+from hub.core.identity import Recipient
 from hub.core.message import AppId, ConversationId, Message, MessageId, UserKey
 from hub.core.outcome import Accepted, Delivered, Rejected, Retry, Unknown
 
@@ -43,7 +44,7 @@ def envelopes(user: UserKey, user_id: str, count: int) -> list[Envelope]:
             created_at=NOW,
             attempts=1,
         )
-        result.append(Envelope(delivery, message, user_id))
+        result.append(Envelope(delivery, message, Recipient(user_id)))
     return result
 
 

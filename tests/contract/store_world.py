@@ -16,8 +16,8 @@ from hub.core.message import AppId, ConversationId, DeviceKey, UserKey
 from hub.core.ports import DeliveryStore, Housekeeping, MessageStore
 from hub.settings import Settings
 from hub.store.memory import MemoryStore
+from hub.store.schema import metadata
 from hub.store.sql import SqlStore, open_store
-from hub.store.tables import metadata
 
 APP = AppId("app_1")
 NOW = datetime(2026, 3, 1, 9, 12, 30, 123_457, tzinfo=UTC)

@@ -194,9 +194,9 @@ async def test_a_notification_keeps_its_policy_and_its_recipients_in_order(world
 
 async def test_users_have_the_products_ids(world: World) -> None:
     one, other = world.people[:2]
-    found = await world.store.user_ids([one, other, UserKey(10**9)])
-    assert found == {one: f"u{one}", other: f"u{other}"}
-    assert await world.store.user_ids([]) == {}
+    found = await world.store.recipients([one, other, UserKey(10**9)])
+    assert {user: person.user_id for user, person in found.items()} == {one: f"u{one}", other: f"u{other}"}
+    assert await world.store.recipients([]) == {}
 
 
 async def test_a_large_batch_of_changes_is_written(world: World) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, inspect, text
 from hub.core.errors import Unavailable
 from hub.settings import Settings
 from hub.store.migrate import check, config, upgrade, with_connection
+from hub.store.schema import metadata
 from hub.store.sql_engine import open_database
-from hub.store.tables import metadata
 
 ROOT = Path(__file__).resolve().parents[2]
 UPGRADE = "from hub.settings import Settings; from hub.store.migrate import upgrade; upgrade(Settings())"

@@ -37,7 +37,7 @@ class FolderChannel:
         for envelope in batch:
             await asyncio.sleep(0.02)
             with (self._folder / envelope.delivery.id).open("a") as file:
-                file.write(f"{envelope.user_id}\n")
+                file.write(f"{envelope.recipient.user_id}\n")
         return [Accepted(f"p-{envelope.delivery.id}") for envelope in batch]
 
 

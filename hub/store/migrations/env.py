@@ -12,7 +12,7 @@ from sqlalchemy.types import TypeDecorator
 from hub.settings import Settings
 from hub.store.columns import UtcTime
 from hub.store.migrate import with_connection
-from hub.store.tables import metadata
+from hub.store.schema import metadata
 
 
 def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:  # noqa: ARG001

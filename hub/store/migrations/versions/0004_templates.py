@@ -1,0 +1,16 @@
+"""Hub templates."""
+
+from __future__ import annotations
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """To be filled."""
+
+
+def downgrade() -> None:
+    """To be filled."""

@@ -1,0 +1,16 @@
+"""Webhooks."""
+
+from __future__ import annotations
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """To be filled."""
+
+
+def downgrade() -> None:
+    """To be filled."""

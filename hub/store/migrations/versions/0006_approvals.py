@@ -1,0 +1,16 @@
+"""Tasks that people decide."""
+
+from __future__ import annotations
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """To be filled."""
+
+
+def downgrade() -> None:
+    """To be filled."""

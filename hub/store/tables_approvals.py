@@ -1,0 +1,3 @@
+"""The tables of tasks that people decide."""
+
+from __future__ import annotations

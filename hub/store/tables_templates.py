@@ -1,0 +1,3 @@
+"""The tables of hub templates."""
+
+from __future__ import annotations
