@@ -45,9 +45,9 @@ class BodyCache:
         while len(self._bodies) > self._capacity:
             self._bodies.popitem(last=False)
 
-    def get(self, message: MessageId) -> Message | None:
-        """The body, if it is here."""
-        return self._bodies.get(message)
+    def known(self, messages: Collection[MessageId]) -> dict[MessageId, Message]:
+        """Those of them that are here, for the caller to hold: a moment later the cache may have let go of them."""
+        return {id_: self._bodies[id_] for id_ in messages if id_ in self._bodies}
 
 
 class Reader:
@@ -82,7 +82,6 @@ class Reader:
         """The entries past `after` up to the first gap, at most `limit`, with their bodies."""
         entries = await self._from_tail(user, after, limit + 1)
         if entries is None:
-            self._rebuild_soon(user)
             entries = await self._store.entries(user, after=after, limit=limit + 1)
             count, gap = contiguous(after, [entry.user_seq for entry in entries])
             if gap is not None:
@@ -102,15 +101,16 @@ class Reader:
 
     async def heads(self, users: Sequence[UserKey]) -> list[int]:
         """The same for many: one call to the tails, and one to the store for those in doubt."""
+        away = False
         try:
             found = list(await self._tail.heads(users))
         except QueueUnavailable:
-            found = [None] * len(users)
+            found, away = [None] * len(users), True
         doubtful = [user for user, head in zip(users, found, strict=True) if head is None]
         if not doubtful:
             return [head or 0 for head in found]
         stored = await self._store.heads([SeqKey.of_user(user) for user in doubtful])
-        for user in doubtful:
+        for user in () if away else doubtful:
             self._rebuild_soon(user)
         return [
             stored.get(SeqKey.of_user(user), 0) if head is None else head
@@ -197,9 +197,12 @@ class Reader:
 
     async def _from_tail(self, user: UserKey, after: int, limit: int) -> Sequence[Entry] | None:
         try:
-            return await self._tail.read(user, after=after, limit=limit)
+            entries = await self._tail.read(user, after=after, limit=limit)
         except QueueUnavailable:
             return None
+        if entries is None:
+            self._rebuild_soon(user)
+        return entries
 
     async def _committed_head(self, user: UserKey) -> int:
         key = SeqKey.of_user(user)
@@ -211,24 +214,31 @@ class Reader:
         return Page((), next=head, more=False, rebase=True)
 
     async def _with_bodies(self, entries: Sequence[Entry]) -> list[tuple[Entry, Message | None]]:
-        missing = {
-            e.message for e in entries if e.message is not None and self._bodies.get(e.message) is None
-        }
-        loaded = await self._store.messages(missing) if missing else {}
-        self._bodies.put(loaded.values())
+        wanted = {entry.message for entry in entries if entry.message is not None}
+        bodies = self._bodies.known(wanted)
+        missing = wanted - bodies.keys()
+        if missing:
+            # The cache is not asked again: while the store was read, and by what comes from it now, it may have let
+            # go of what it had. Only what the store itself does not have may be shown as a closed number.
+            loaded = await self._store.messages(missing)
+            self._bodies.put(loaded.values())
+            bodies.update(loaded)
         now = self._clock()
         pairs: list[tuple[Entry, Message | None]] = []
         for entry in entries:
-            message = None
-            if entry.message is not None:
-                message = loaded.get(entry.message) or self._bodies.get(entry.message)
+            message = None if entry.message is None else bodies.get(entry.message)
             if message is not None and message.expires_at is not None and message.expires_at <= now:
                 message = None
             pairs.append((entry, message))
         return pairs
 
     def _rebuild_soon(self, user: UserKey) -> None:
-        """Bounded: what is not rebuilt now is read from the store again next time."""
+        """Only where the tail itself has said that it is not sure: what it loses from then on, it notices, and is not
+        rebuilt from a store that was read before. One that was away has not been asked, and could be vouched for with
+        a head that is too low, which nobody would ever doubt.
+
+        Bounded: what is not rebuilt now is read from the store again next time.
+        """
         if user in self._rebuilding or len(self._rebuilding) >= _REBUILDS:
             return
         task = asyncio.create_task(self._rebuild(user), name="tail-rebuild")
