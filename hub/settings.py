@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     sqlite_synchronous: Annotated[str, Field(pattern="^(FULL|NORMAL|EXTRA)$")] = "FULL"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    # Where WeChat and people's browsers reach this hub (`https://hub.example.com`); empty is where it listens.
+    public_url: Annotated[str, Field(pattern=r"^(https?://[^\s?#]+)?$")] = ""
     log_level: str = "INFO"
     log_json: bool = False
 
@@ -119,9 +121,23 @@ class Settings(BaseSettings):
     grace_app: Duration = timedelta(seconds=2)
     grace_web: Duration = timedelta(seconds=4)
 
+    # WeChat. Where the pages of WeChat are that a person opens (login, QR pictures); the sandbox has its own.
+    wechat_open: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")] = "https://open.weixin.qq.com"
+
+    # Webhooks. Networks, addresses and host names that may be posted to although they are not public.
+    webhook_allow: Words = ()
+    # One try takes at most this long.
+    webhook_timeout: Annotated[
+        timedelta, Field(gt=timedelta(0), le=timedelta(seconds=30)), BeforeValidator(_seconds)
+    ] = timedelta(seconds=15)
+    # Events older than this are removed with their deliveries; replay goes back no further.
+    webhook_retention: Seconds = timedelta(days=14)
+
     # Deliveries through Celery.
     delivery_lease: Seconds = timedelta(seconds=120)
     delivery_batch: Annotated[int, Field(ge=1, le=1_000)] = 100
+    # `./run` alone: start the WeChat sandbox and take it for WeChat, unless `wechat_api` is set.
+    sandbox: bool = True
     visibility_timeout: Seconds = timedelta(seconds=900)
 
     @model_validator(mode="after")
@@ -154,6 +170,13 @@ class Settings(BaseSettings):
             return self.broker_url
         url = self.redis
         return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
+
+    @property
+    def public(self) -> str:
+        """The address of this hub for others, without a slash at the end: what was set, else where it listens."""
+        host = "127.0.0.1" if self.host in {"", "0.0.0.0", "::"} else self.host  # noqa: S104  compared, not bound
+        shown = f"[{host}]" if ":" in host else host
+        return self.public_url.rstrip("/") or f"http://{shown}:{self.port}"
 
     @property
     def embedded_socket(self) -> Path:

@@ -8,10 +8,11 @@ import socket
 from hub.embedded import Trouble
 
 FIRST, LAST = 8080, 8179
+FIRST_OF_SANDBOX, LAST_OF_SANDBOX = 9200, 9299
 
 
-def choose(host: str, wanted: int | None) -> int:
-    """The wanted port if it is free (0: any), or the next free one from 8080 on where none is wanted."""
+def choose(host: str, wanted: int | None, *, first: int = FIRST, last: int = LAST) -> int:
+    """The wanted port if it is free (0: any), or the next free one from `first` on where none is wanted."""
     if wanted is not None:
         found = _free(host, wanted)
         if found is None:
@@ -20,10 +21,10 @@ def choose(host: str, wanted: int | None) -> int:
             )
             raise Trouble(text)
         return found
-    for port in range(FIRST, LAST + 1):
+    for port in range(first, last + 1):
         if _free(host, port) is not None:
             return port
-    text = f"no free port on {host} between {FIRST} and {LAST}; give one: --port NUMBER"
+    text = f"no free port on {host} between {first} and {last}; give one: --port NUMBER"
     raise Trouble(text)
 
 
@@ -53,9 +54,9 @@ def connectable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
 
 
-async def until_ready(host: str, port: int) -> None:
-    """Waits, without end, until /readyz answers 200."""
-    request = f"GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+async def until_ready(host: str, port: int, *, path: str = "/readyz") -> None:
+    """Waits, without end, until this path answers 200."""
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
     while not await _answers_200(connectable(host), port, request):  # noqa: ASYNC110  (another process)
         await asyncio.sleep(0.05)
 

@@ -6,6 +6,7 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import hub
 from hub.embedded.folder import DataFolder
@@ -47,11 +48,17 @@ def worker() -> Spec:
     command = _python(
         "celery",
         *("-A", "tasks.app:app", "worker", "--pool", "threads", "--concurrency", "4"),
-        *("--queues", "hub.deliveries,hub.chores"),
+        *("--queues", "hub.deliveries,hub.chores,hub.webhooks"),
         *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
         *("--hostname", f"hub-{os.getpid()}@%h"),
     )
     return Spec("worker", command, grace=WORKER_GRACE)
+
+
+def sandbox(folder: DataFolder, address: str) -> Spec:
+    """The local WeChat, a stranger: it gets a port and a folder, and nothing of the hub's."""
+    port = str(urlsplit(address).port)
+    return Spec("sandbox", _python("hub.sandbox", "--port", port, "--data", str(folder.path / "sandbox")))
 
 
 def beat(folder: DataFolder) -> Spec:

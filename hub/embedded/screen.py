@@ -20,6 +20,8 @@ class Ready:
     address: str
     api_key: str
     data: Path
+    phone: str | None = None
+    """The sandbox's page, where it runs."""
 
 
 def lines(ready: Ready) -> list[str]:
@@ -27,6 +29,7 @@ def lines(ready: Ready) -> list[str]:
     return [
         "",
         f"The hub is ready · 消息中心已就绪    {ready.address}",
+        *([f"A phone with WeChat · 微信沙箱手机    {ready.phone}"] if ready.phone else []),
         f"API key · 接口密钥    {ready.api_key}",
         f"Data · 数据目录       {ready.data}",
         "",

@@ -8,15 +8,17 @@ import sys
 from contextlib import suppress
 from datetime import timedelta
 from typing import NoReturn
+from urllib.parse import urlsplit
 
-from hub.embedded import Trouble, ports, processes
+from hub.embedded import Trouble, ports, processes, sandbox
 from hub.embedded.engine import Engine, find_program
 from hub.embedded.folder import DataFolder
 from hub.embedded.screen import Ready, lines
 from hub.embedded.supervisor import Spec, Stopped, Supervisor
 from hub.settings import Settings
 
-STOP_ORDER = ("prepare", "web", "beat", "worker", "engine")
+STOP_ORDER = ("prepare", "web", "beat", "worker", "sandbox", "engine")
+LOOPBACK = "127.0.0.1"
 READY_WITHIN = timedelta(seconds=60)
 ENGINE_WITHIN = timedelta(minutes=5)  # a long file takes long to read
 
@@ -35,9 +37,13 @@ def main(settings: Settings, *, verbose: bool = False) -> None:
 
 async def _run(settings: Settings, folder: DataFolder, port: int, *, verbose: bool) -> NoReturn:
     host = settings.host
+    phone = _sandbox_address(settings)
     supervisor = Supervisor(
         logs=folder.logs,
-        environment=processes.environment(settings, folder, host=host, port=port),
+        environment={
+            **processes.environment(settings, folder, host=host, port=port),
+            **(sandbox.environment(phone) if phone else {}),
+        },
         order=STOP_ORDER,
         echo=say if verbose else None,
     )
@@ -48,6 +54,8 @@ async def _run(settings: Settings, folder: DataFolder, port: int, *, verbose: bo
         await children.start(processes.web(settings, host=host, port=port))
         await children.start(processes.worker())
         await children.start(processes.beat(folder))
+        if phone:
+            await children.start(processes.sandbox(folder, phone))
         try:
             ready = asyncio.wait_for(ports.until_ready(host, port), READY_WITHIN.total_seconds())
             await children.unless_ended(ready)
@@ -56,12 +64,35 @@ async def _run(settings: Settings, folder: DataFolder, port: int, *, verbose: bo
                 f"the hub is not ready after {READY_WITHIN.seconds} s; its log is {folder.logs / 'web.log'}"
             )
             raise Trouble(text) from None
-        await _serve(children, folder, ports.address(host, port))
+        ready_at = ports.address(host, port)
+        if phone:
+            await _introduce(children, folder, ready_at, phone)
+        await _serve(children, Ready(ready_at, folder.api_key() or "", folder.path, phone), folder)
 
 
-async def _serve(children: Supervisor, folder: DataFolder, address: str) -> NoReturn:
-    with folder.reachable_at(address):
-        for line in lines(Ready(address, folder.api_key() or "", folder.path)):
+def _sandbox_address(settings: Settings) -> str | None:
+    """Where the local WeChat will be; None where the hub has been told of a real one, or wants none."""
+    if not settings.sandbox or "wechat_api" in settings.model_fields_set:
+        return None
+    first, last = ports.FIRST_OF_SANDBOX, ports.LAST_OF_SANDBOX
+    return ports.address(LOOPBACK, ports.choose(LOOPBACK, None, first=first, last=last))
+
+
+async def _introduce(children: Supervisor, folder: DataFolder, address: str, phone: str) -> None:
+    """A hub without its sandbox is a hub all the same: what fails here is said, and no more."""
+    where = urlsplit(phone)
+    pair = sandbox.Pair(address, folder.api_key() or "", phone)
+    try:
+        until = ports.until_ready(LOOPBACK, where.port or 0, path="/")
+        await children.unless_ended(asyncio.wait_for(until, READY_WITHIN.total_seconds()))
+        await children.unless_ended(asyncio.to_thread(sandbox.introduce, pair))
+    except (TimeoutError, sandbox.NotIntroduced) as error:
+        say(f"The WeChat sandbox is not connected ({error!r}) · 微信沙箱未连接")
+
+
+async def _serve(children: Supervisor, ready: Ready, folder: DataFolder) -> NoReturn:
+    with folder.reachable_at(ready.address):
+        for line in lines(ready):
             say(line)
         try:
             await children.wait()
