@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from hub.core.accounts import AccountId
 from hub.core.message import AppId
+from hub.core.records import PageRequest, Slice
 
 
 class Overflow(StrEnum):
@@ -64,7 +65,8 @@ class TemplateVersion:
     default_locale: str
     mappings: tuple[ChannelMapping, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Name -> type (text, number, amount, datetime, date, bool). A notification must give every one."""
+    """Name (dotted for a value inside an object) -> type (core.template_data.VariableType). A notification must give
+    every one."""
     created_at: datetime | None = None
     created_by: str = ""
 
@@ -80,17 +82,17 @@ class TemplateBook(Protocol):
         """The newest version that is not archived."""
         ...
 
-    async def versions(self, app: AppId, key: str) -> Sequence[TemplateVersion]:
-        """All versions, newest first."""
+    async def versions(self, app: AppId, key: str, page: PageRequest) -> Slice[TemplateVersion]:
+        """All versions, newest first, archived or not."""
         ...
 
-    async def keys(self, app: AppId) -> Sequence[TemplateVersion]:
-        """The newest version of each template, by key."""
+    async def keys(self, app: AppId, page: PageRequest) -> Slice[TemplateVersion]:
+        """The newest version of each template that is not archived, by key."""
         ...
 
     async def publish(self, version: TemplateVersion, *, actor: str) -> TemplateVersion:
         """Store it under the next number (`version.version` is ignored). The same content as the newest version makes
-        no new one."""
+        no new one, and brings an archived template back. Of several at once each gets a number of its own."""
         ...
 
     async def archive(self, app: AppId, key: str, *, actor: str) -> None:
