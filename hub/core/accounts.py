@@ -196,8 +196,8 @@ class AccountBook(Protocol):
         ...
 
     async def put_account(self, account: Account, secrets: AccountSecrets | None, *, actor: str) -> bool:
-        """Make or change it (None leaves the secrets); True says that it is new. Raises Conflict account_taken where
-        the app has another account with the same channel and external id."""
+        """Make or change it (None leaves the secrets); True says that it is new. Raises Conflict: account_taken where
+        the app has another account with the same channel and external id, account_limit past ACCOUNTS_PER_APP."""
         ...
 
     async def delete_account(self, account: AccountId, *, actor: str) -> None:
@@ -211,11 +211,11 @@ class BindingBook(Protocol):
     async def addresses(
         self, accounts: Collection[AccountId], users: Collection[UserKey]
     ) -> Mapping[tuple[AccountId, UserKey], Binding]:
-        """The newest binding of each user at each account, whatever its state. One query."""
+        """Each user's binding at each account, whatever its state: of several, the one proved last. One query."""
         ...
 
     async def bindings_of(self, app: AppId, user: UserKey) -> Sequence[Binding]:
-        """All of a user's bindings, newest first."""
+        """A user's bindings, newest first: at most BINDINGS_SHOWN."""
         ...
 
     async def binding(self, account: AccountId, address: str) -> Binding | None:
@@ -223,13 +223,15 @@ class BindingBook(Protocol):
         ...
 
     async def note(self, sightings: Sequence[Sighting]) -> Sequence[Binding]:
-        """Write down what was learnt, in one transaction, and follow union ids: an address whose union id is that of
-        a user known at another account of the same family becomes that user's. Idempotent. Returns every binding that
-        was written, those found through union ids included."""
+        """Write down what was learnt, in one transaction, and follow union ids both ways: all addresses with one
+        union id in a family are the user's who was proved last at any of them. Idempotent. A new address whose state
+        is not said is ACTIVE. Returns the binding of every sighting, in order, then those that changed through union
+        ids. Raises NotFound account_not_found."""
         ...
 
     async def unbind(self, account: AccountId, user: UserKey) -> bool:
-        """Forget whose address it is. Returns whether there was one."""
+        """Forget whose address it is, until there is a newer proof; a union id alone does not bring it back. Returns
+        whether there was one."""
         ...
 
     async def issue_ticket(self, ticket: Ticket) -> None:
@@ -237,7 +239,11 @@ class BindingBook(Protocol):
         ...
 
     async def redeem_ticket(self, token: str, kind: TicketKind, *, now: datetime) -> Ticket | None:
-        """The ticket, once; None where it is unknown, used or too old."""
+        """The ticket, once; None where it is unknown, of another kind, used or too old."""
+        ...
+
+    async def forget_tickets(self, before: datetime) -> int:
+        """Remove tickets that ended before this; how many there were."""
         ...
 
 
@@ -245,8 +251,8 @@ class GrantBook(Protocol):
     """The ledger of subscriptions. Every change is atomic; none can make `remaining` negative."""
 
     async def add(self, key: GrantKey, count: int, *, once: str) -> bool:
-        """The person agreed to `count` more. `once` identifies the agreement: a repeat changes nothing and answers
-        False."""
+        """The person agreed to `count` more (at least 1). `once` identifies the agreement within this key: a repeat
+        changes nothing and answers False."""
         ...
 
     async def set_unlimited(self, key: GrantKey, unlimited: bool) -> None:
@@ -254,11 +260,13 @@ class GrantBook(Protocol):
         ...
 
     async def clear(self, key: GrantKey) -> None:
-        """The provider says that nothing is left: what remains becomes 0; what is reserved stays reserved."""
+        """The provider says that nothing is left: what remains becomes 0 and a long-term subscription ends; what is
+        reserved stays reserved, and is not given back by a later release."""
         ...
 
     async def reserve(self, key: GrantKey, delivery: DeliveryId, *, now: datetime) -> Reservation:
-        """Set one grant aside for a delivery."""
+        """Set one grant aside for a delivery. HELD and SPENT are about the delivery, whatever key it had then. A
+        long-term subscription is not counted, but the reservation is written all the same."""
         ...
 
     async def commit(self, delivery: DeliveryId) -> None:
@@ -266,11 +274,12 @@ class GrantBook(Protocol):
         ...
 
     async def release(self, delivery: DeliveryId) -> None:
-        """It was definitely not sent: give the grant back. Idempotent; a spent one stays spent."""
+        """It was definitely not sent: give the grant back, unless the key was cleared since. Idempotent; a spent one
+        stays spent."""
         ...
 
     async def holders(self, key: GrantKey) -> Sequence[DeliveryId]:
-        """The deliveries that have a grant of this key reserved (not spent), oldest first."""
+        """The deliveries that have a grant of this key reserved (not spent), oldest first: at most HOLDERS_SHOWN."""
         ...
 
     async def stale(self, before: datetime, limit: int) -> Sequence[DeliveryId]:
@@ -278,7 +287,11 @@ class GrantBook(Protocol):
         ...
 
     async def balances(self, account: AccountId, address: str) -> Sequence[GrantBalance]:
-        """What a person has granted."""
+        """What a person has granted, by template."""
+        ...
+
+    async def forget(self, before: datetime) -> int:
+        """Remove what only guards against repeats (grants spent, agreements counted) and is older; how many."""
         ...
 
 
@@ -296,7 +309,8 @@ class ProviderTemplates(Protocol):
     async def replace(
         self, account: AccountId, found: Sequence[ProviderTemplate], *, now: datetime
     ) -> Sequence[ProviderTemplate]:
-        """What the provider has now; those not among them are marked `gone`. Returns all."""
+        """What the provider has now; those not among them are marked `gone`. Returns all, by title: past
+        TEMPLATES_KEPT those that are gone longest are forgotten. Raises NotFound account_not_found."""
         ...
 
 
