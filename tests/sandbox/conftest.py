@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.sandbox.post import Post
 from tests.sandbox.rig import Lab, Receiver, open_lab, open_receiver
+from tests.services import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +40,13 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+async def post(lab: Lab, redis_server: RedisServer) -> AsyncIterator[Post]:
+    """The hub's two channels over the sandbox."""
+    redis_server.flush()
+    async with AsyncExitStack() as stack:
+        office = Post(lab, redis_server.url, stack)
+        await office.open()
+        yield office

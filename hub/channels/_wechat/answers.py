@@ -12,7 +12,7 @@ from hub.channels._wechat.tokens import Fetched
 from hub.channels._wechat.transport import Answer
 
 _SLOT: Final = re.compile(r"\{\{\s*([A-Za-z_]{1,32}\d{0,4})\.DATA\s*\}\}")
-_PICTURE: Final = "https://mp.weixin.qq.com/cgi-bin/showqrcode?ticket="
+_PICTURES: Final = "https://mp.weixin.qq.com"
 _LONG_TERM: Final = 3
 
 
@@ -74,7 +74,12 @@ class QrCode:
     @property
     def picture(self) -> str:
         """Where the image is."""
-        return _PICTURE + quote(self.ticket, safe="")
+        return _PICTURES + self.picture_path
+
+    @property
+    def picture_path(self) -> str:
+        """The same without its server."""
+        return "/cgi-bin/showqrcode?ticket=" + quote(self.ticket, safe="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,15 @@ class Explanation:
     path: str
     client_ip: str
     response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A day's count of one call."""
+
+    limit: int
+    used: int
+    remaining: int
 
 
 def sent(answer: Answer) -> Sent:
@@ -197,6 +211,14 @@ def explanation(answer: Answer) -> Explanation:
         client_ip=_optional(request, "client_ip"),
         response=_optional(request, "response_body"),
     )
+
+
+def allowance(answer: Answer) -> Allowance:
+    """Of openapi/quota/get."""
+    quota = answer.get("quota")
+    if not isinstance(quota, dict):
+        raise Odd("quota")
+    return Allowance(*(_integer(quota, name) for name in ("daily_limit", "used", "remain")))
 
 
 def slots(content: str) -> tuple[str, ...]:

@@ -1,16 +1,21 @@
 """When to hold back from an account: a circuit breaker and a pace, as values and pure functions.
 
-The caller keeps the values, by account or by template, and passes the time.
+The caller keeps the values, by account and API or by template, and passes the time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
-from hub.channels._wechat.faults import Breaks, Failure, Kind
+from hub.channels._wechat.faults import Breaks, Failure, Kind, Pause
 
 _ZERO = timedelta(0)
+LONGEST_WAIT: Final = timedelta(minutes=1)
+"""Whoever is held back looks again by then: a circuit may have been closed by a person."""
+_PROBE_WAIT: Final = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def record(
     breaker: Breaker, failure: Failure | None, limits: BreakerLimits, *, now: datetime, scope: Breaks
 ) -> Breaker:
     """The breaker after a call. What WeChat answers about a person, a message or another `scope` is a sign of life."""
-    if failure is None or not (failure.breaks is scope or failure.kind in (Kind.BUSY, Kind.AMBIGUOUS)):
+    if failure is None or not (failure.breaks is scope or _of_the_way(failure)):
         return Breaker()
     failures = breaker.failures + 1
     if failure.breaks is scope:
@@ -68,6 +73,11 @@ def record(
     else:
         return breaker  # a straggler that left before it opened
     return Breaker(failures, now + pause, pause, failure)
+
+
+def _of_the_way(failure: Failure) -> bool:
+    """WeChat or the network as a whole; a pause of its own says that it is about this send (43108)."""
+    return failure.kind in (Kind.BUSY, Kind.AMBIGUOUS) and failure.pause is Pause.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +131,70 @@ def _fill(bucket: Bucket, pace: Pace, now: datetime) -> Bucket:
         at=now,
         share=min(bucket.share + elapsed / pace.recovery, 1.0),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The circuit and the pace of one API of an account. Whoever was held back was told to come again, the last of
+    them at `promised`, so that a long queue does not come back all at once."""
+
+    bucket: Bucket
+    breaker: Breaker = field(default_factory=Breaker)
+    promised: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """How many may go now, how long each of the others waits, and what opened the circuit (None: only the pace)."""
+
+    admitted: int
+    waits: tuple[timedelta, ...] = ()
+    why: Failure | None = None
+
+
+def enter(
+    gate: Gate, wanted: int, limits: BreakerLimits, pace: Pace, *, now: datetime
+) -> tuple[Gate, Passage]:
+    """Ask for `wanted` sends. Of those admitted, each must be reported to `leave`."""
+    breaker, wait = admit(gate.breaker, limits, now=now)
+    bucket = _fill(gate.bucket, pace, now)
+    if wait is None:
+        admitted = max(min(wanted, int(bucket.tokens), 1 if breaker.probing else wanted), 0)
+        if breaker.probing and not admitted:
+            breaker = gate.breaker  # nobody finds out now
+    else:
+        admitted = 0
+    bucket = replace(bucket, tokens=bucket.tokens - admitted)
+    held = wanted - admitted
+    if not held:
+        return Gate(bucket, breaker, gate.promised), Passage(admitted)
+    if breaker.probing:
+        wait = min(wait or _PROBE_WAIT, _PROBE_WAIT)
+    # The first half of the longest wait is for the circuit, the rest for spreading those who wait.
+    start, end = now + min(wait or _ZERO, LONGEST_WAIT / 2), now + LONGEST_WAIT
+    step = timedelta(seconds=1 / (pace.per_second * bucket.share))
+    first = min(max(gate.promised or start, start), end)
+    times = [min(first + step * (number + 1), end) for number in range(held)]
+    waits = tuple(at - now for at in times)
+    return Gate(bucket, breaker, times[-1]), Passage(admitted, waits, breaker.why)
+
+
+def leave(
+    gate: Gate,
+    results: Sequence[Failure | None],
+    limits: BreakerLimits,
+    pace: Pace,
+    *,
+    now: datetime,
+    unused: int,
+) -> Gate:
+    """What became of those admitted, in the order in which they ended; `unused` were not sent after all."""
+    breaker, bucket = gate.breaker, gate.bucket
+    if breaker.probing and not results:
+        breaker = replace(breaker, open_until=now, probing=False)
+    for failure in results:
+        breaker = record(breaker, failure, limits, now=now, scope=Breaks.ACCOUNT)
+    if any(failure is not None and failure.kind is Kind.RATE for failure in results):
+        bucket = slow(bucket, pace, now=now)
+    tokens = min(bucket.tokens + unused, float(pace.burst))
+    return replace(gate, breaker=breaker, bucket=replace(bucket, tokens=tokens))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar, assert_never
 
 from hub.channels._wechat import answers
 from hub.channels._wechat.faults import Failure, Kind
@@ -99,6 +99,33 @@ class MiniMessage:
     lang: MiniLang = MiniLang.CHINESE
 
 
+Sendable: TypeAlias = TemplateMessage | SubscribeNotice | MiniMessage
+
+PATHS: Final[Mapping[type[Sendable], str]] = {
+    TemplateMessage: "/cgi-bin/message/template/send",
+    SubscribeNotice: "/cgi-bin/message/subscribe/bizsend",
+    MiniMessage: "/cgi-bin/message/subscribe/send",
+}
+
+
+def body_of(message: Sendable) -> dict[str, object]:
+    """The request as it is sent, without whom it is for."""
+    values = {name: {"value": value} for name, value in message.data.items()}
+    body: dict[str, object] = {"template_id": message.template_id, "data": values}
+    match message:
+        case TemplateMessage():
+            body |= _present(url=message.url, miniprogram=_mini(message.mini))
+            body["client_msg_id"] = message.client_msg_id
+        case SubscribeNotice():
+            body |= _present(page=message.page, miniprogram=_mini(message.mini))
+        case MiniMessage():
+            body |= _present(page=message.page)
+            body |= {"miniprogram_state": message.state.value, "lang": message.lang.value}
+        case _:
+            assert_never(message)
+    return body
+
+
 def client_msg_id(delivery_id: str) -> str:
     """The id that WeChat de-duplicates by: the same for every try of one delivery, in at most 32 characters."""
     bare = delivery_id.rpartition("_")[2]
@@ -137,25 +164,32 @@ class WeChatClient:
         """Whose client it is."""
         return self._account.appid
 
+    async def send(self, message: Sendable) -> answers.Sent | Failure:
+        """A message of any kind. A TemplateMessage is not sent twice within ten minutes under one (openid,
+        client_msg_id); of the others WeChat knows no repeat."""
+        body = {"touser": message.openid, **body_of(message)}
+        result = _read(await self._call(PATHS[type(message)], {}, body, once=True), answers.sent, once=True)
+        if isinstance(result, Failure) and result.kind is Kind.DUPLICATE:
+            return answers.Sent(None, duplicate=True)
+        return result
+
+    async def check_token(self) -> Failure | None:
+        """Ask for a token now, whatever is known already; None where WeChat gives one. It changes nothing: WeChat gives
+        everybody the same one."""
+        fetched = await stable_token(self._transport, self._account)(False)
+        return fetched if isinstance(fetched, Failure) else None
+
     async def send_template(self, message: TemplateMessage) -> answers.Sent | Failure:
         """A template message. Within ten minutes a second one of the same (openid, client_msg_id) is not sent."""
-        body = _message(message.openid, message.template_id, message.data)
-        body |= _present(url=message.url, miniprogram=_mini(message.mini))
-        body["client_msg_id"] = message.client_msg_id
-        return await self._send("/cgi-bin/message/template/send", body)
+        return await self.send(message)
 
     async def send_notice(self, notice: SubscribeNotice) -> answers.Sent | Failure:
         """A subscribe notification of an official account (bizsend)."""
-        body = _message(notice.openid, notice.template_id, notice.data)
-        body |= _present(page=notice.page, miniprogram=_mini(notice.mini))
-        return await self._send("/cgi-bin/message/subscribe/bizsend", body)
+        return await self.send(notice)
 
     async def send_mini(self, message: MiniMessage) -> answers.Sent | Failure:
         """A subscribe message of a mini program."""
-        body = _message(message.openid, message.template_id, message.data)
-        body |= _present(page=message.page)
-        body |= {"miniprogram_state": message.state.value, "lang": message.lang.value}
-        return await self._send("/cgi-bin/message/subscribe/send", body)
+        return await self.send(message)
 
     async def private_templates(self) -> tuple[answers.Template, ...] | Failure:
         """An official account's template messages."""
@@ -190,6 +224,11 @@ class WeChatClient:
         answer = await self._call("/cgi-bin/openapi/rid/get", {}, {"rid": rid})
         return _read(answer, answers.explanation, once=False)
 
+    async def quota(self, path: str) -> answers.Allowance | Failure:
+        """How often a call may be made today, by its path (`/cgi-bin/message/template/send`)."""
+        answer = await self._call("/cgi-bin/openapi/quota/get", {}, {"cgi_path": path})
+        return _read(answer, answers.allowance, once=False)
+
     async def mini_login(self, code: str) -> answers.MiniLogin | Failure:
         """Who a mini program's login code stands for. A code works once: after AMBIGUOUS, ask for another."""
         query = {"appid": self._account.appid, "secret": self._account.secret, "js_code": code}
@@ -199,12 +238,6 @@ class WeChatClient:
         """Who a web page's OAuth code stands for. A code works once: after AMBIGUOUS, ask for another."""
         query = {"appid": self._account.appid, "secret": self._account.secret, "code": code}
         return await self._login("/sns/oauth2/access_token", query, answers.web_login)
-
-    async def _send(self, path: str, body: Mapping[str, object]) -> answers.Sent | Failure:
-        result = _read(await self._call(path, {}, body, once=True), answers.sent, once=True)
-        if isinstance(result, Failure) and result.kind is Kind.DUPLICATE:
-            return answers.Sent(None, duplicate=True)
-        return result
 
     async def _get(self, path: str, reader: Callable[[Answer], T], **query: str) -> T | Failure:
         return _read(await self._call(path, query), reader, once=False)
@@ -249,11 +282,6 @@ def _read(answer: Answer | Failure, reader: Callable[[Answer], T], *, once: bool
     except answers.Odd as odd:
         kind = Kind.AMBIGUOUS if once else Kind.BUSY
         return Failure(kind, Reason.PROVIDER_DOWN, words=f"an answer that is not as documented: {odd}")
-
-
-def _message(openid: str, template_id: str, data: Mapping[str, str]) -> dict[str, object]:
-    values = {name: {"value": value} for name, value in data.items()}
-    return {"touser": openid, "template_id": template_id, "data": values}
 
 
 def _mini(page: MiniPage | None) -> Mapping[str, str] | None:

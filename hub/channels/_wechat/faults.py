@@ -170,16 +170,19 @@ class Failure:
 def outcome_of(failure: Failure, *, now: datetime, attempt: int, pauses: Pauses | None = None) -> Outcome:
     """What a delivery makes of a failed send; `attempt` counts from 1."""
     reason, detail = failure.reason, failure.detail
+    code = str(failure.errcode) if failure.errcode is not None else ""
     match failure.kind:
         case Kind.TOKEN | Kind.BUSY | Kind.RATE | Kind.ACCOUNT:
-            return Retry(reason, (pauses or Pauses()).of(failure.pause, now), detail)
+            return Retry(reason, (pauses or Pauses()).of(failure.pause, now), detail, code=code)
         case Kind.RECIPIENT | Kind.MESSAGE | Kind.LOGIN | Kind.BUG:
-            return Rejected(reason, detail)
+            return Rejected(reason, detail, code)
         case Kind.UNRECOGNISED:
-            return Retry(reason, None, detail) if attempt <= 1 else Rejected(reason, detail)
+            if attempt <= 1:
+                return Retry(reason, None, detail, code=code)
+            return Rejected(reason, detail, code)
         case Kind.DUPLICATE:
             return Accepted(None, detail)
         case Kind.AMBIGUOUS:
-            return Unknown(reason, detail)
+            return Unknown(reason, detail, code)
         case _:
             assert_never(failure.kind)

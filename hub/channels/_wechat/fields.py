@@ -14,6 +14,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from hub.core.templates import Overflow
+
 _CJK: Final = "\u4e00-\u9fff"
 _CLOCK: Final = r"(?:(?:[01]?[0-9]|2[0-3]):[0-5][0-9]|24:00)(?::[0-5][0-9])?"
 _YMD: Final = (
@@ -29,13 +31,6 @@ def _date(name: str) -> str:
 _CURRENCY: Final = "$¢£¤¥฿₠-⃀￠￡￥￦＄"
 _ZWJ: Final = "\u200d"
 _WIDE: Final = 0xFFFF
-
-
-class Overflow(StrEnum):
-    """What a mapping does with a value that is too long."""
-
-    REFUSE = "refuse"
-    ELLIPSIS = "ellipsis"
 
 
 class Fault(StrEnum):
@@ -191,14 +186,10 @@ def render_all(
     """Every field of a template, or all that is wrong at once. WeChat wants exactly the template's fields."""
     rules, choices = overflow or {}, enums or {}
     rendered: dict[str, str] = {}
-    problems = [
-        _problem(name, Fault.UNEXPECTED, "模板没有该字段", "the template has no such field")
-        for name in data
-        if name not in fields
-    ]
+    problems = [problem_of(name, Fault.UNEXPECTED) for name in data if name not in fields]
     for name in fields:
         if name not in data:
-            problems.append(_problem(name, Fault.MISSING, "缺少该字段", "the message does not fill it"))
+            problems.append(problem_of(name, Fault.MISSING))
             continue
         result = render(
             name, data[name], overflow=rules.get(name, Overflow.REFUSE), values=choices.get(name, ())
@@ -208,6 +199,13 @@ def render_all(
         else:
             rendered[name] = result
     return tuple(problems) or rendered
+
+
+def problem_of(field: str, fault: Fault) -> Problem:
+    """A field that the template or the message lacks."""
+    if fault is Fault.MISSING:
+        return _problem(field, fault, "缺少该字段", "the message does not fill it")
+    return _problem(field, Fault.UNEXPECTED, "模板没有该字段", "the template has no such field")
 
 
 def shorten(text: str, limit: int, ellipsis: str) -> str:

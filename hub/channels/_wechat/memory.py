@@ -37,6 +37,10 @@ class Memory(Protocol):
         """Atomically: another value that was remembered before, and stays; None where `value` is there now."""
         ...
 
+    async def recall(self, key: str) -> str | None:
+        """What is remembered."""
+        ...
+
     async def keep(self, key: str, value: str, ttl: timedelta) -> None:
         """Remembers it, whatever was there."""
         ...
@@ -93,6 +97,11 @@ class LocalMemory:
         await self.keep(key, value, ttl)
         return None
 
+    async def recall(self, key: str) -> str | None:
+        """What is remembered."""
+        found = self._values.get(key)
+        return found[0] if found is not None and found[1] > self._clock() else None
+
     async def keep(self, key: str, value: str, ttl: timedelta) -> None:
         """Remembers it."""
         self._values[key] = (value, self._clock() + ttl.total_seconds())
@@ -120,6 +129,14 @@ class RedisMemory:
         except QueueUnavailable:
             return await self._local.remember(key, value, ttl)
         return None if before is None else str(before.decode())
+
+    async def recall(self, key: str) -> str | None:
+        """What anybody remembers."""
+        try:
+            found = await self._link.ask("GET", _key(key))
+        except QueueUnavailable:
+            return await self._local.recall(key)
+        return None if found is None else str(found.decode())
 
     async def keep(self, key: str, value: str, ttl: timedelta) -> None:
         """Remembers it."""

@@ -20,6 +20,7 @@ _CLIENT: Final[dict[str, type[msgspec.Struct]]] = {
     "readUpTo": requests.Read,
     "typing": requests.Typing,
     "watch": requests.Watch,
+    "action": requests.Action,
     "ping": requests.Ping,
     "leave": requests.Bye,
 }
@@ -27,6 +28,7 @@ _SERVER: Final[dict[str, type[msgspec.Struct]]] = {
     "welcome": frames.Welcome,
     "ok": frames.Ok,
     "watching": frames.Watching,
+    "acted": frames.Acted,
     "error": frames.Error,
     "syncBatch": frames.SyncBatch,
     "historyBatch": frames.HistoryBatch,
@@ -92,6 +94,8 @@ def schema_of(frame: dict[str, Any], *, from_client: bool) -> str:
     kind = frame["type"]
     if not from_client and kind == "ok" and "presence" in frame:
         return frames.Watching.__name__
+    if not from_client and kind == "ok" and "intent" in frame:
+        return frames.Acted.__name__
     if not from_client and kind == "batch":
         return (frames.SyncBatch if "next" in frame else frames.HistoryBatch).__name__
     for struct in (_CLIENT if from_client else _SERVER).values():

@@ -58,6 +58,20 @@ class Ok(Struct, frozen=True, tag_field="type", tag="ok", omit_defaults=True):
     duplicate: bool = False
 
 
+class Acted(Struct, frozen=True, tag_field="type", tag="ok"):
+    """A decision counts for the hub; `state` says what the business system made of it: `applied`, `pending` (it has not
+    answered yet) or `rejected_by_business`, with its `reason`."""
+
+    id: str | int
+    task: str
+    intent: str
+    action: str
+    state: str
+    reason: str
+    task_state: str
+    duplicate: bool
+
+
 class Watching(Struct, frozen=True, tag_field="type", tag="ok"):
     """A watch is in place; `refused` are those whose presence may not be told, existing or not."""
 

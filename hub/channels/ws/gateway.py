@@ -18,7 +18,7 @@ from hub.channels.ws.codes import ErrorCode, Parting
 from hub.channels.ws.connection import Connection
 from hub.channels.ws.frames import Behind, Error, encode_frame
 from hub.channels.ws.heads import Heads
-from hub.channels.ws.neighbours import EngineApi, PresenceApi
+from hub.channels.ws.neighbours import ActionsApi, EngineApi, PresenceApi
 from hub.channels.ws.node import Node
 from hub.channels.ws.perform import Performer
 from hub.channels.ws.requests import Hello
@@ -53,6 +53,7 @@ class SocketGateway:
         presence: PresenceApi,
         broker: Broker,
         settings: Settings,
+        actions: ActionsApi | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.node = node
@@ -68,6 +69,7 @@ class SocketGateway:
         heads = Heads(engine.heads)
         self._performer = Performer(
             engine=engine,
+            actions=actions,
             people=people,
             presence=presence,
             broker=broker,

@@ -9,7 +9,18 @@ from typing import Protocol
 from hub.channels.ws.seats import Seat
 from hub.channels.ws.sightings import SessionInfo
 from hub.core.identity import EndUser
-from hub.core.message import Accepted, ConversationId, DeviceKey, Draft, HistoryPage, Page, UserKey
+from hub.core.message import (
+    Accepted,
+    AppId,
+    ConversationId,
+    DeviceKey,
+    Draft,
+    HistoryPage,
+    MessageId,
+    Page,
+    UserKey,
+)
+from hub.core.task import Intent, Person, Task
 
 
 class EngineApi(Protocol):
@@ -53,6 +64,43 @@ class EngineApi(Protocol):
 
     def clock(self) -> datetime:
         """Now, aware UTC."""
+        ...
+
+
+class Decided(Protocol):
+    """What became of a press."""
+
+    @property
+    def task(self) -> Task:
+        """The task as it is now."""
+        ...
+
+    @property
+    def intent(self) -> Intent:
+        """The decision."""
+        ...
+
+    @property
+    def repeated(self) -> bool:
+        """It had been sent before."""
+        ...
+
+
+class ActionsApi(Protocol):
+    """Presses of cards' buttons (core.approvals.Approvals)."""
+
+    async def act_on_message(
+        self,
+        app: AppId,
+        message: MessageId,
+        person: Person,
+        action: str,
+        *,
+        comment: str = "",
+        client_action_id: str | None = None,
+        acted_from: str = "",
+    ) -> Decided:
+        """Decide, by the card's message. Takes as long as the business system does, up to ten seconds."""
         ...
 
 

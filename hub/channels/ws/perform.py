@@ -15,6 +15,7 @@ from hub.channels.ws.catchup import Recovery
 from hub.channels.ws.codes import ErrorCode
 from hub.channels.ws.connection import Connection
 from hub.channels.ws.frames import (
+    Acted,
     Error,
     Ok,
     Pong,
@@ -28,15 +29,16 @@ from hub.channels.ws.frames import (
     sync_batch,
 )
 from hub.channels.ws.heads import Heads
-from hub.channels.ws.neighbours import EngineApi, PresenceApi
+from hub.channels.ws.neighbours import ActionsApi, EngineApi, PresenceApi
 from hub.channels.ws.node import Node
-from hub.channels.ws.requests import History, Ping, Read, Send, Sync, Typing, Watch
+from hub.channels.ws.requests import Action, History, Ping, Read, Send, Sync, Typing, Watch
 from hub.channels.ws.seats import Seat
 from hub.channels.ws.session import Request
 from hub.core.errors import Forbidden, HubError, NotFound, QueueUnavailable, Unavailable
 from hub.core.message import AppId, ConversationId, Draft, MessageId, Target, ToConversation, ToUser, UserKey
 from hub.core.ports import Broker, People
 from hub.core.scopes import UserScope
+from hub.core.task import Person
 
 log = logging.getLogger("hub.ws.perform")
 
@@ -55,6 +57,7 @@ class Performer:
         self,
         *,
         engine: EngineApi,
+        actions: ActionsApi | None,
         people: People,
         presence: PresenceApi,
         broker: Broker,
@@ -65,6 +68,7 @@ class Performer:
         hard_bytes: int,
     ) -> None:
         self._engine = engine
+        self._actions = actions
         self._people = people
         self._presence = presence
         self._broker = broker
@@ -79,7 +83,7 @@ class Performer:
 
     def perform(self, link: Connection, seat: Seat, request: Request) -> None:
         """Start it; the answer is written when it is there. Sends are submitted in the order of their coming."""
-        if isinstance(request, Send | Typing) and UserScope.WRITE not in seat.user.scopes:
+        if isinstance(request, Send | Typing | Action) and UserScope.WRITE not in seat.user.scopes:
             self._start(link, getattr(request, "id", None), self._refuse_writing)
             return
         match request:
@@ -96,6 +100,8 @@ class Performer:
                 self._start(link, None, partial(self._typing, link, seat, request))
             case Watch():
                 self._start(link, request.id, partial(self._watch, link, seat, request))
+            case Action():
+                self._start(link, request.id, partial(self._act, link, seat, request))
             case Ping():
                 self._heads.ask(seat.user.key, partial(self._pong, link, request.id))
             case _:
@@ -200,6 +206,30 @@ class Performer:
         done = await self._engine.submit(draft)
         ok = Ok(request.id, done.message, done.conversation, done.seq, done.at, done.duplicate)
         self.answer(link, encode_frame(ok))
+
+    async def _act(self, link: Connection, seat: Seat, request: Action) -> None:
+        if self._actions is None:
+            raise Forbidden(ErrorCode.NOT_SUPPORTED, "This hub has no approvals.")
+        done = await self._actions.act_on_message(
+            seat.user.app,
+            MessageId(request.message),
+            Person(seat.user.key, seat.user.id),
+            request.action,
+            comment=request.data.comment,
+            client_action_id=request.data.client_action_id,
+            acted_from=seat.device.platform.value,
+        )
+        acted = Acted(
+            id=request.id,
+            task=done.task.id,
+            intent=done.intent.id,
+            action=done.intent.action,
+            state=done.intent.state.value,
+            reason=done.intent.reason,
+            task_state=done.task.state.value,
+            duplicate=done.repeated,
+        )
+        self.answer(link, encode_frame(acted))
 
     async def _refuse_writing(self) -> None:
         raise Forbidden(ErrorCode.SCOPE_MISSING, f"This token was not given the scope `{UserScope.WRITE}`.")

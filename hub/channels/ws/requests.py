@@ -155,11 +155,23 @@ class Edit(_Planned, frozen=True, gc=False, tag="edit"):
     """Planned."""
 
 
-class Action(_Planned, frozen=True, gc=False, tag="action"):
-    """Planned."""
+class ActionData(Struct, frozen=True, gc=False):
+    """What comes with a press. The same `client_action_id` again gets the first answer."""
+
+    comment: Annotated[str, Meta(max_length=4_000, pattern=r"^[^\x00]*\Z")] = ""
+    client_action_id: ClientMsgId | None = None
 
 
-Planned: TypeAlias = Recall | Edit | Action
+class Action(Struct, frozen=True, tag_field="type", tag="action"):
+    """Press a button of a card: `message` is the card's, `action` one of its actions' ids."""
+
+    id: RequestId
+    message: ConversationKey
+    action: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]*\Z")]
+    data: ActionData = ActionData()
+
+
+Planned: TypeAlias = Recall | Edit
 ClientFrame: TypeAlias = (
     Hello | Send | Ack | Sync | History | Read | Typing | Watch | Ping | Bye | Recall | Edit | Action
 )

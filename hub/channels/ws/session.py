@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _BYTES_PER_TOKEN: Final = 4_096
 _FAULTS: Final = 16
 
-Request: TypeAlias = Send | Sync | History | Read | Typing | Watch | Ping
+Request: TypeAlias = Send | Sync | History | Read | Typing | Watch | Ping | Action
 
 
 class Phase(Enum):
@@ -203,14 +203,14 @@ class Session:
         match frame:
             case Ack(seq):
                 return self._ack(seq)
-            case Send() | Sync() | History() | Read() | Typing() | Watch() | Ping():
+            case Send() | Sync() | History() | Read() | Typing() | Watch() | Ping() | Action():
                 return self._request(frame)
             case Bye():
                 self.leave()
                 return Finish(codes.NORMAL)
             case Hello():
                 return _error(ErrorCode.ALREADY_GREETED, "one hello a connection", frame.id)
-            case Recall() | Edit() | Action():
+            case Recall() | Edit():
                 return _error(ErrorCode.NOT_SUPPORTED, "planned, not built yet", frame.id)
 
     def _ack(self, seq: int) -> Acknowledge | Reply | None:

@@ -8,12 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.channels._wechat.backpressure import (
+    LONGEST_WAIT,
     Breaker,
     BreakerLimits,
     Bucket,
+    Gate,
     Pace,
     admit,
+    enter,
     full,
+    leave,
     record,
     slow,
     take,
@@ -159,3 +163,51 @@ def test_a_breaker_always_lets_somebody_try_again(history: list[tuple[float, Fai
             breaker = after(breaker, failure, now=now)
         assert refused is None or refused <= LIMITS.longest
     assert admit(breaker, LIMITS, now=now + LIMITS.longest)[1] is None
+
+
+def gate() -> Gate:
+    return Gate(full(PACE, now=NOW))
+
+
+def test_a_gate_lets_through_what_the_pace_allows_and_spreads_the_others() -> None:
+    opened, passage = enter(gate(), 50, LIMITS, PACE, now=NOW)
+    assert passage.admitted == 20
+    assert [wait / SECOND for wait in passage.waits[:3]] == [0.1, 0.2, 0.3]
+    later = enter(opened, 5, LIMITS, PACE, now=NOW)[1]
+    assert later.waits[0] > passage.waits[-1]
+
+
+def test_nobody_who_is_held_back_waits_for_ever() -> None:
+    held, passage = enter(gate(), 5_000, LIMITS, PACE, now=NOW)
+    assert max(passage.waits) == LONGEST_WAIT
+    assert max(enter(held, 5_000, LIMITS, PACE, now=NOW)[1].waits) == LONGEST_WAIT
+
+
+def test_a_gate_after_a_broken_account_admits_one_when_the_pause_is_over() -> None:
+    opened, _ = enter(gate(), 1, LIMITS, PACE, now=NOW)
+    shut = leave(opened, [BROKEN], LIMITS, PACE, now=NOW, unused=0)
+    held, passage = enter(shut, 3, LIMITS, PACE, now=NOW + SECOND)
+    assert (passage.admitted, passage.why) == (0, BROKEN)
+    assert all(wait >= LONGEST_WAIT / 2 for wait in passage.waits)
+    probing, passage = enter(held, 3, LIMITS, PACE, now=NOW + LIMITS.longest)
+    assert passage.admitted == 1
+    assert all(wait < 5 * SECOND for wait in passage.waits)
+    closed = leave(probing, [None], LIMITS, PACE, now=NOW + LIMITS.longest, unused=0)
+    assert enter(closed, 3, LIMITS, PACE, now=NOW + LIMITS.longest)[1].admitted == 3
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 60), st.floats(0, 5), st.sampled_from([None, BUSY, BROKEN])), max_size=40
+    )
+)
+def test_a_gate_never_admits_more_than_its_pace(history: list[tuple[int, float, Failure | None]]) -> None:
+    now, current, admitted = NOW, gate(), 0
+    for wanted, pause, result in history:
+        now += pause * SECOND
+        current, passage = enter(current, wanted, LIMITS, PACE, now=now)
+        assert passage.admitted + len(passage.waits) == wanted
+        assert all(wait <= LONGEST_WAIT for wait in passage.waits)
+        admitted += passage.admitted
+        assert admitted <= PACE.burst + (now - NOW).total_seconds() * PACE.per_second + 1
+        current = leave(current, [result] * passage.admitted, LIMITS, PACE, now=now, unused=0)

@@ -200,3 +200,13 @@ async def test_a_local_memory_is_bounded() -> None:
         assert await memory.remember(key, "1", timedelta(minutes=1)) is None
     assert await memory.remember("c", "2", timedelta(minutes=1)) == "1"
     assert await memory.remember("a", "2", timedelta(minutes=1)) is None
+
+
+async def test_what_is_kept_can_be_recalled_until_its_time_is_up() -> None:
+    now = 0.0
+    memory = LocalMemory(clock=lambda: now)
+    assert await memory.recall("k") is None
+    await memory.keep("k", "v", timedelta(seconds=5))
+    assert await memory.recall("k") == "v"
+    now = 5.0
+    assert await memory.recall("k") is None

@@ -86,17 +86,23 @@ def test_the_class_decides_the_outcome(kind: Kind, code: int) -> None:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        (45011, Retry(Reason.PROVIDER_RATE_LIMITED, timedelta(minutes=1), "errcode 45011: words")),
-        (43108, Retry(Reason.PROVIDER_RATE_LIMITED, timedelta(seconds=2), "errcode 43108: words")),
-        (-1, Retry(Reason.PROVIDER_DOWN, None, "errcode -1: words")),
-        (42001, Retry(Reason.AUTH_FAILED, None, "errcode 42001: words")),
-        (40164, Retry(Reason.AUTH_FAILED, timedelta(minutes=10), "errcode 40164: words")),
-        (89506, Retry(Reason.AUTH_FAILED, timedelta(days=1), "errcode 89506: words")),
-        (89507, Retry(Reason.AUTH_FAILED, timedelta(hours=1), "errcode 89507: words")),
-        (43101, Rejected(Reason.OPT_IN_REQUIRED, "errcode 43101: words")),
-        (43004, Rejected(Reason.UNSUBSCRIBED, "errcode 43004: words")),
-        (47003, Rejected(Reason.TEMPLATE_INVALID, "errcode 47003: words")),
-        (41001, Rejected(Reason.ADAPTER_BUG, "errcode 41001: words")),
+        (
+            45011,
+            Retry(Reason.PROVIDER_RATE_LIMITED, timedelta(minutes=1), "errcode 45011: words", code="45011"),
+        ),
+        (
+            43108,
+            Retry(Reason.PROVIDER_RATE_LIMITED, timedelta(seconds=2), "errcode 43108: words", code="43108"),
+        ),
+        (-1, Retry(Reason.PROVIDER_DOWN, None, "errcode -1: words", code="-1")),
+        (42001, Retry(Reason.AUTH_FAILED, None, "errcode 42001: words", code="42001")),
+        (40164, Retry(Reason.AUTH_FAILED, timedelta(minutes=10), "errcode 40164: words", code="40164")),
+        (89506, Retry(Reason.AUTH_FAILED, timedelta(days=1), "errcode 89506: words", code="89506")),
+        (89507, Retry(Reason.AUTH_FAILED, timedelta(hours=1), "errcode 89507: words", code="89507")),
+        (43101, Rejected(Reason.OPT_IN_REQUIRED, "errcode 43101: words", "43101")),
+        (43004, Rejected(Reason.UNSUBSCRIBED, "errcode 43004: words", "43004")),
+        (47003, Rejected(Reason.TEMPLATE_INVALID, "errcode 47003: words", "47003")),
+        (41001, Rejected(Reason.ADAPTER_BUG, "errcode 41001: words", "41001")),
     ],
 )
 def test_outcomes_in_full(code: int, expected: object) -> None:
@@ -116,7 +122,7 @@ def test_pauses_are_settings() -> None:
     slow = Pauses(minute=timedelta(minutes=3))
     failure = failure_of(45011, "")
     assert outcome_of(failure, now=NOW, attempt=1, pauses=slow) == Retry(
-        Reason.PROVIDER_RATE_LIMITED, timedelta(minutes=3), "errcode 45011: "
+        Reason.PROVIDER_RATE_LIMITED, timedelta(minutes=3), "errcode 45011: ", code="45011"
     )
 
 
@@ -124,7 +130,7 @@ def test_pauses_are_settings() -> None:
 def test_an_unknown_code_is_tried_once_more_and_then_refused(code: int) -> None:
     assert rule_for(code) is UNRECOGNISED
     assert isinstance(outcome(code, attempt=1), Retry)
-    assert outcome(code, attempt=2) == Rejected(Reason.UNKNOWN, f"errcode {code}: words")
+    assert outcome(code, attempt=2) == Rejected(Reason.UNKNOWN, f"errcode {code}: words", str(code))
 
 
 def test_what_may_have_been_sent_is_unknown() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hub.channels._wechat.fields import (
     RULES,
     Fault,
-    Overflow,
     Problem,
     check,
     render,
@@ -18,6 +17,7 @@ from hub.channels._wechat.fields import (
     shorten,
     type_of,
 )
+from hub.core.templates import Overflow
 
 GOOD: dict[str, list[str]] = {
     "thing": ["x" * 20, "差旅报销，¥1200 ✓", "字" * 20, "👍" * 20],

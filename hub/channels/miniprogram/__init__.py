@@ -1,0 +1,1 @@
+"""Mini programs: subscribe messages, each with a grant of the person's."""

@@ -1,0 +1,1 @@
+"""Official accounts: template messages to followers, and subscribe notifications."""
