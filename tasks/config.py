@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from kombu.entity import Exchange, Queue
+
 from hub.settings import Settings
 
 DELIVER: Final = "hub.deliver"
@@ -11,9 +13,32 @@ SWEEP: Final = "hub.sweep"
 SESSIONS: Final = "hub.sessions"
 TOMBSTONES: Final = "hub.tombstones"
 RETENTION: Final = "hub.retention"
+WEBHOOKS: Final = "hub.webhooks"
 
-DELIVERIES_QUEUE: Final = "hub.deliveries"
 CHORES_QUEUE: Final = "hub.chores"
+WEBHOOKS_QUEUE: Final = "hub.webhooks"
+
+CHANNELS: Final = ("wechat_mp", "miniprogram")
+"""Channels with queues of their own, so that a slow provider holds up nobody else; all others share one set."""
+OTHER: Final = "other"
+_URGENCIES: Final = {"critical": "high", "high": "high", "normal": "normal", "low": "low"}
+
+
+def queue_of(channel: str, priority: str) -> str:
+    """The queue of deliveries: `hub.deliver.<channel>.<high|normal|low>`."""
+    name = channel if channel in CHANNELS else OTHER
+    return f"hub.deliver.{name}.{_URGENCIES.get(priority, 'normal')}"
+
+
+def queues() -> tuple[str, ...]:
+    """All queues, in the order in which a worker looks into them: chores are few and short, and set the rest going."""
+    names = (*CHANNELS, OTHER)
+    deliveries = [queue_of(name, urgency) for urgency in ("high", "normal", "low") for name in names]
+    return (CHORES_QUEUE, *deliveries[: len(names)], WEBHOOKS_QUEUE, *deliveries[len(names) :])
+
+
+def _queue(name: str) -> Any:
+    return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -31,6 +56,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
             "retry_on_timeout": False,
+            # In the order of `queues`: what is urgent first.
+            "queue_order_strategy": "priority",
             # kombu's keys start with this, away from the hub's own.
             "global_keyprefix": "hub-celery:",
             **({"master_name": settings.broker_master} if settings.broker_master else {}),
@@ -48,7 +75,12 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_send_task_events": False,
         "task_default_queue": CHORES_QUEUE,
-        "task_routes": {DELIVER: {"queue": DELIVERIES_QUEUE}},
+        # A worker that is told no queues takes these. Deliveries name theirs when they are asked for.
+        "task_queues": [_queue(name) for name in queues()],
+        "task_routes": {
+            DELIVER: {"queue": queue_of(OTHER, "normal")},
+            WEBHOOKS: {"queue": WEBHOOKS_QUEUE},
+        },
         "task_create_missing_queues": True,
         "beat_schedule": _schedule(),
         # The schedule is in code; beat's file only remembers last runs, which a second's sweep needs not.
@@ -58,12 +90,15 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 def _schedule() -> dict[str, Any]:
     """Chores expire before their next run, so that a worker that was away does not find a heap of them."""
-    every = {SWEEP: 1.0, SESSIONS: 5.0, TOMBSTONES: 30.0, RETENTION: 300.0}
+    every = {SWEEP: 1.0, SESSIONS: 5.0, TOMBSTONES: 30.0, RETENTION: 300.0, WEBHOOKS: 1.0}
     return {
         name: {
             "task": name,
             "schedule": seconds,
-            "options": {"expires": max(seconds, 2.0), "queue": CHORES_QUEUE},
+            "options": {
+                "expires": max(seconds, 2.0),
+                "queue": WEBHOOKS_QUEUE if name == WEBHOOKS else CHORES_QUEUE,
+            },
         }
         for name, seconds in every.items()
     }

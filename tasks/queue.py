@@ -11,7 +11,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from hub.core.delivery import DeliveryId
-from tasks.config import DELIVER
+from tasks.config import DELIVER, queue_of
 
 log = logging.getLogger("tasks.queue")
 
@@ -25,14 +25,29 @@ class CeleryExecutor:
         self.lost = 0
         """Requests that the broker did not take; the sweep makes up for them."""
 
-    async def schedule(self, channel: str, deliveries: Sequence[DeliveryId], *, delay: timedelta) -> None:
-        """Ask for these to be delivered after `delay`."""
+    async def schedule(
+        self,
+        channel: str,
+        deliveries: Sequence[DeliveryId],
+        *,
+        delay: timedelta,
+        priority: str = "normal",
+    ) -> None:
+        """Ask for these to be delivered after `delay`, on the queue of their channel and priority."""
+        queue = queue_of(channel, priority)
         for start in range(0, len(deliveries), self._batch):
-            await asyncio.to_thread(self._send, channel, list(deliveries[start : start + self._batch]), delay)
+            ids = list(deliveries[start : start + self._batch])
+            await asyncio.to_thread(self._send, channel, ids, delay, queue)
 
-    def _send(self, channel: str, ids: list[DeliveryId], delay: timedelta) -> None:
+    def _send(self, channel: str, ids: list[DeliveryId], delay: timedelta, queue: str) -> None:
         try:
-            self._app.send_task(DELIVER, args=(channel, ids), countdown=delay.total_seconds(), retry=False)
+            self._app.send_task(
+                DELIVER,
+                args=(channel, ids),
+                countdown=delay.total_seconds() or None,
+                queue=queue,
+                retry=False,
+            )
         except OperationalError:
             self.lost += 1
             log.warning("request_left_to_sweep", extra={"channel": channel, "deliveries": len(ids)})

@@ -15,7 +15,7 @@ from hub.core.delivery import DeliveryId
 from hub.core.errors import HubError
 from hub.settings import Settings
 from tasks.app import app
-from tasks.config import DELIVER, RETENTION, SESSIONS, SWEEP, TOMBSTONES
+from tasks.config import DELIVER, RETENTION, SESSIONS, SWEEP, TOMBSTONES, WEBHOOKS
 from tasks.portal import Portal
 from tasks.queue import CeleryExecutor
 
@@ -86,6 +86,16 @@ def retention() -> None:
         await hub.forget_old()
 
     _chore(run, _RETENTION_TIMEOUT)
+
+
+@shared_task(name=WEBHOOKS)
+def webhooks() -> None:
+    """Post what business systems are still to hear; slow ones are waited for beside the next run."""
+
+    async def run(hub: Hub) -> None:
+        await hub.send_webhooks()
+
+    _chore(run, _CHORE_TIMEOUT)
 
 
 def _chore(verb: Any, timeout: timedelta) -> None:

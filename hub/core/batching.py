@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -11,9 +11,11 @@ from hub.core.channel import Lane, Registry
 from hub.core.conversation import Conversation, Fanout
 from hub.core.delivery import Delivery, DeliveryId, DeliveryState
 from hub.core.message import Entry, Message, Published, SeqKey, ToInbox
+from hub.core.outcome import Reason
+from hub.core.policy import Hop
 from hub.core.ports import Batch, NewId
 from hub.core.roster import Resolved
-from hub.core.routing import first_hops
+from hub.core.routing import first_hops, passed_over
 
 
 def wanted_numbers(resolved: Sequence[Resolved]) -> dict[SeqKey, int]:
@@ -80,7 +82,7 @@ def _number(item: Resolved, following: dict[SeqKey, int]) -> Published:
         expires_at=draft.expires_at,
         notification=draft.notification.id if draft.notification else None,
     )
-    inbox_seq = seq if isinstance(draft.to, ToInbox) else None
+    inbox_seq = seq if isinstance(draft.to, ToInbox) and not draft.control else None
     entries = tuple(
         Entry(user, _take(following, SeqKey.of_user(user)), draft.id, inbox_seq) for user in item.recipients
     )
@@ -118,15 +120,47 @@ def _plan(
             state=DeliveryState.PLANNED,
             created_at=now,
             expires_at=message.expires_at,
+            priority=notification.priority,
+            callback=notification.callback,
         )
         for entry in committed.entries
     ]
-    planned = [(hop, notification.policy.hops[hop].channel) for hop in hops]
-    return [
-        plan_hop(seed, hop=hop, channel=name, inline=name in inline, now=now, new_id=new_id, lease=lease)
+    policy = notification.policy
+    passed = passed_over(policy, -1, priority=notification.priority, category=notification.category)
+    made = [
+        plan_hop(
+            seed,
+            hop=hop,
+            channel=policy.hops[hop].channel,
+            inline=runs_inline(policy.hops[hop], inline),
+            now=now,
+            new_id=new_id,
+            lease=lease,
+        )
         for seed in seeds
-        for hop, name in planned
+        for hop in hops
     ]
+    made += [
+        pass_hop(seed, hop=hop, channel=policy.hops[hop].channel, now=now, new_id=new_id)
+        for seed in seeds
+        for hop in passed
+    ]
+    return made
+
+
+def runs_inline(hop: Hop, inline: Collection[str]) -> bool:
+    """Whether a hop is born claimed: only where nothing about its person has to be looked up first."""
+    return hop.channel in inline and not hop.only_locale
+
+
+def pass_hop(origin: Delivery, *, hop: int, channel: str, now: datetime, new_id: NewId) -> Delivery:
+    """A hop that is not for this notification: never tried, and part of its story."""
+    fresh = plan_hop(
+        origin, hop=hop, channel=channel, inline=False, now=now, new_id=new_id, lease=timedelta(0)
+    )
+    return replace(
+        fresh, state=DeliveryState.SKIPPED, due_at=None, reason=Reason.NOT_APPLICABLE, escalated=True
+    )
 
 
 def plan_hop(
@@ -147,4 +181,8 @@ def plan_hop(
         provider_id=None,
         escalated=False,
         read=False,
+        tried_at=now if inline else None,
+        doubt_since=None,
+        spent=0,
+        replayed_at=None,
     )

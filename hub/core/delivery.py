@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
 from hub.core.message import AppId, ConversationId, MessageId, NotificationId, UserKey
 from hub.core.outcome import Outcome, Reason
 from hub.core.policy import Hop
+from hub.core.worktime import WorkCalendar
 
 DeliveryId = NewType("DeliveryId", str)
 
@@ -44,6 +45,11 @@ class DeliveryState(StrEnum):
     def final(self) -> bool:
         """True where nothing changes the state any more."""
         return self in _FINAL
+
+    @property
+    def replayable(self) -> bool:
+        """True where only an explicit replay makes it move again."""
+        return self in (DeliveryState.FAILED, DeliveryState.UNKNOWN)
 
     @property
     def cancelable(self) -> bool:
@@ -89,10 +95,21 @@ class Delivery:
     escalated: bool = False
     read: bool = False
     priority: str = "normal"
+    tried_at: datetime | None = None
+    """When the newest try began."""
     doubt_since: datetime | None = None
     """When the first try began of which nobody knows whether it arrived: repeats are harmless for a while only."""
+    spent: int = 0
+    """Tries of before a replay: they no longer count against the limit."""
+    replayed_at: datetime | None = None
     callback: str | None = None
     """The webhook endpoint that hears of this delivery; `*` for every endpoint that subscribes."""
+
+    @property
+    def settled(self) -> bool:
+        """True where nothing will happen any more by itself; a late receipt may still tell how it ended."""
+        waits_for_nobody = self.state in (DeliveryState.ACCEPTED, DeliveryState.UNKNOWN)
+        return self.due_at is None and (self.state.final or waits_for_nobody)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +126,24 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class ReadReceipt:
     """The person read it (on any channel)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """The person acted on it (approved, refused…), on any channel: more than reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """It must not go out before a time: quiet hours, a frequency cap, a digest that gathers."""
+
+    until: datetime
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Somebody wants what failed, or what nobody knows of, to be tried again: the one way back from a final state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +165,7 @@ class Claimed:
     lease_until: datetime
 
 
-Event = Outcome | ReadReceipt | Canceled | Lapsed | Claimed
+Event = Outcome | ReadReceipt | Acted | Canceled | Lapsed | Claimed | Held | Replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +179,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class HopContext:
-    """What a decision needs to know beside the delivery: its hop, and whether a repeat is harmless."""
+    """What a decision needs to know beside the delivery: its hop, whether (and for how long since the first doubtful
+    try) a repeat is harmless, how long after a try a receipt may still come, and what the hop's wait is counted in."""
 
     hop: Hop
     repeatable: bool
     hold_unknown: bool
+    repeatable_for: timedelta | None = None
+    receipt_within: timedelta | None = None
+    calendar: WorkCalendar | None = None
+
+    def patience_from(self, start: datetime) -> datetime | None:
+        """When the hop's wait is over that began then; None where it waits for ever."""
+        if self.hop.wait is None:
+            return None
+        return start + self.hop.wait if self.calendar is None else self.calendar.add(start, self.hop.wait)

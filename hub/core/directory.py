@@ -9,8 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from hub.core.books import AccountChange
 from hub.core.conversation import ConversationKind, Role
-from hub.core.identity import ApiCaller
+from hub.core.identity import ApiCaller, Recipient
 from hub.core.message import AppId, ConversationId, IdempotencyClaim, UserKey
 from hub.core.records import (
     ApiKeyRecord,
@@ -30,15 +31,17 @@ from hub.core.records import (
     NewMember,
     NotificationView,
     PageRequest,
+    RecipientView,
     SigningKeyRecord,
     Slice,
     TimelineEvent,
     UserRecord,
     UserWrite,
 )
+from hub.core.webhooks import WebhookChange
 
 
-class Change(Protocol):
+class Change(WebhookChange, AccountChange, Protocol):
     """One transaction of changes to one app. Nothing holds until the context it came from ends without an error."""
 
     async def create_app(self, app: AppId, name: str, settings: AppSettings) -> AppRecord:
@@ -156,6 +159,10 @@ class Directory(Protocol):
         """The same, and unknown ones are made."""
         ...
 
+    async def recipients(self, users: Collection[UserKey]) -> Mapping[UserKey, Recipient]:
+        """How these users want to be spoken to; unknown ones are missing."""
+        ...
+
     async def apps(self, page: PageRequest) -> Slice[AppRecord]:
         """All tenants."""
         ...
@@ -236,6 +243,19 @@ class Directory(Protocol):
 
     async def delivery(self, app: AppId, delivery: str) -> DeliveryStory:
         """One delivery with its events and attempts. Raises NotFound."""
+        ...
+
+    async def standing(self, app: AppId, message: str, user: UserKey) -> RecipientView | None:
+        """How far a message got with one user, chat and notifications alike; None where the user is not among its
+        recipients. Raises NotFound message_not_found."""
+        ...
+
+    async def notification_message(self, app: AppId, notification: str) -> str:
+        """The message that a notification is about. Raises NotFound notification_not_found."""
+        ...
+
+    async def stories(self, app: AppId, deliveries: Sequence[str]) -> Mapping[str, DeliveryStory]:
+        """Deliveries with their events and attempts, by id; unknown ones are missing. Three queries."""
         ...
 
     async def audit(self, app: AppId, page: PageRequest) -> Slice[AuditRecord]:

@@ -1,54 +1,42 @@
-"""Deliveries in motion: try them, settle what comes back, escalate what lapses. Decisions are lifecycle's."""
+"""Deliveries in motion: claim and try them, settle what comes back, take back what is not wanted any more."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
-from hub.core.batching import plan_hop
-from hub.core.channel import Channel, Envelope, Lane, Registry
+from hub.core.advancing import Advancer, DispatchLimits, Known
+from hub.core.channel import Lane, Registry
+from hub.core.control import EventScope, ReplayFilter
 from hub.core.delivery import (
+    Acted,
     Attempt,
+    Canceled,
     Claimed,
     Delivery,
     DeliveryId,
     DeliveryState,
     Event,
-    HopContext,
     Lapsed,
     ReadReceipt,
-    Step,
+    Replayed,
 )
-from hub.core.lifecycle import advance
-from hub.core.message import ConversationId, NotificationId, UserKey
-from hub.core.outcome import Accepted, Delivered, Outcome, Reason, Rejected, Unknown
-from hub.core.policy import Hop, OnUnknown, Success
-from hub.core.ports import Clock, DeliveryStore, Executor, Housekeeping, MessageStore, NewId, NotificationRow
+from hub.core.gatekeeper import Gatekeeper, SettingsBook
+from hub.core.message import AppId, ConversationId, NotificationId, UserKey
+from hub.core.outcome import Accepted, Delivered, Outcome, Reason
+from hub.core.policy import Success
+from hub.core.ports import Clock, DeliveryStore, Executor, Housekeeping, MessageStore, NewId, Parked
 from hub.core.receipts import Receipt, decode, encode
-from hub.core.retry import RetryPolicy
-from hub.core.routing import next_hop
+from hub.core.routing_ports import RoutingStore
+from hub.core.trying import Trier, by_channel
 
-log = logging.getLogger("hub.dispatch")
+__all__ = ["DispatchLimits", "Dispatcher"]
 
-_OVERTAKEN_TRIES = 8
-_NEAR = timedelta(minutes=10)
-"""Longer delays stay in `due_at` for the sweep: a Redis broker redelivers what outlives its visibility time-out."""
-_ALONE = HopContext(Hop("none"), repeatable=False, hold_unknown=True)
-
-
-@dataclass(frozen=True, slots=True)
-class DispatchLimits:
-    """`lease` outlives a batch's worst case; `nudge` is how long a handed-over row rests before it is again."""
-
-    lease: timedelta
-    call_timeout: timedelta
-    nudge: timedelta = timedelta(seconds=30)
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+_PARKED_WATCHED = timedelta(hours=1)
+"""An id is saved within the lease of its try. What is older belongs to sends of others who share the account."""
 
 
 class Dispatcher:
@@ -60,6 +48,7 @@ class Dispatcher:
         store: DeliveryStore,
         messages: MessageStore,
         parking: Housekeeping,
+        routing: RoutingStore,
         channels: Registry,
         executor: Executor,
         limits: DispatchLimits,
@@ -68,118 +57,120 @@ class Dispatcher:
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
-        self._messages = messages
         self._parking = parking
+        self._routing = routing
         self._channels = channels
-        self._executor = executor
         self._limits = limits
         self._clock = clock
-        self._new_id = new_id
-        self._jitter = jitter
+        settings = SettingsBook(routing)
+        self._gate = Gatekeeper(
+            store=store, routing=routing, settings=settings, channels=channels, clock=clock
+        )
+        self._advancer = Advancer(
+            store=store,
+            settings=settings,
+            channels=channels,
+            executor=executor,
+            limits=limits,
+            clock=clock,
+            new_id=new_id,
+            jitter=jitter,
+            on_planned=self.start,
+        )
+        self._trier = Trier(
+            store=store,
+            messages=messages,
+            routing=routing,
+            channels=channels,
+            advancer=self._advancer,
+            call_timeout=limits.call_timeout,
+            clock=clock,
+        )
 
     async def run(self, ids: Collection[DeliveryId]) -> None:
         """Claim these under a lease and try each once, in batches per channel. Who loses a claim does nothing."""
         rows = await self._store.deliveries(ids)
-        await asyncio.gather(*(self._run_on(name, some) for name, some in _by_channel(rows).items()))
+        await asyncio.gather(*(self._run_on(name, some) for name, some in by_channel(rows).items()))
 
     async def _run_on(self, name: str, rows: Sequence[Delivery]) -> None:
         """Claimed a call at a time: a lease must outlast one call, not a queue of them."""
         channel = self._channels.get(name)
         size = channel.capabilities.batch if channel else len(rows)
-        notifications = await self._notifications(rows)
+        known = await self._advancer.known(rows)
         for start in range(0, len(rows), size):
-            await self.attempt(await self._claim(rows[start : start + size], notifications))
+            await self.attempt(await self._claim(rows[start : start + size], known))
 
-    async def _claim(
-        self, rows: Sequence[Delivery], notifications: Mapping[NotificationId, NotificationRow]
-    ) -> list[Delivery]:
-        """Those that are now this process's to try; what has expired is ended on the way."""
-        now = self._clock()
-        steps = [self._advance(row, Claimed(now + self._limits.lease), notifications) for row in rows]
-        changed = [step.delivery for step in steps if step.changed]
-        if not changed:
+    async def _claim(self, rows: Sequence[Delivery], known: Known) -> list[Delivery]:
+        """Those that are now this process's to try; what has expired or is not wanted is ended on the way, and what
+        must wait waits."""
+        claim = Claimed(self._clock() + self._limits.lease)
+        steps = [self._advancer.step(row, claim, known) for row in rows]
+        claims = {
+            step.delivery.id: step.delivery
+            for step in steps
+            if step.changed and step.delivery.state is DeliveryState.ATTEMPTING
+        }
+        asked = [row for row in rows if row.id in claims]
+        events = await self._gate.turned_away(asked, known.notifications)
+        if events:
+            await self._advancer.apply({row: events[row.id] for row in asked if row.id in events})
+        ended = [s.delivery for s in steps if s.changed and s.delivery.id not in claims]
+        going = [claims[row.id] for row in asked if row.id not in events]
+        if not going and not ended:
             return []
-        claims = [delivery for delivery in changed if delivery.state is DeliveryState.ATTEMPTING]
-        attempts = [Attempt(delivery.id, delivery.attempts, now) for delivery in claims]
-        won = await self._store.save(changed, attempts=attempts)
-        return [replace(claim, version=claim.version + 1) for claim in claims if claim.id in won]
+        attempts = [Attempt(d.id, d.attempts, d.tried_at or self._clock()) for d in going]
+        won = await self._store.save([*going, *ended], attempts=attempts)
+        return [replace(d, version=d.version + 1) for d in going if d.id in won]
 
     async def attempt(self, claimed: Sequence[Delivery]) -> None:
         """Try deliveries that this process holds the lease of."""
-        await asyncio.gather(*(self._attempt_on(name, some) for name, some in _by_channel(claimed).items()))
-
-    async def _attempt_on(self, name: str, claimed: Sequence[Delivery]) -> None:
-        channel = self._channels.get(name)
-        size = channel.capabilities.batch if channel else len(claimed)
-        bodies = await self._messages.messages({d.message for d in claimed})
-        people = await self._store.recipients({d.user for d in claimed})
-        for start in range(0, len(claimed), max(size, 1)):
-            some = claimed[start : start + size]
-            ready = [d for d in some if d.message in bodies and d.user in people]
-            gone = [d for d in some if d.message not in bodies or d.user not in people]
-            envelopes = [Envelope(d, bodies[d.message], people[d.user]) for d in ready]
-            outcomes = await self._call(channel, envelopes)
-            if channel is not None and channel.capabilities.knows_presence:
-                outcomes = await self._already_there(envelopes, outcomes)
-            lost: list[tuple[Delivery, Outcome]] = [(d, Rejected(Reason.EXPIRED)) for d in gone]
-            await self._finish([*zip(ready, outcomes, strict=True), *lost])
-
-    async def _call(self, channel: Channel | None, batch: Sequence[Envelope]) -> Sequence[Outcome]:
-        """One call, one try. What a channel must not do (raise, hang, miscount) becomes an outcome here."""
-        if not batch:
-            return []
-        if channel is None:
-            return [Rejected(Reason.NO_CHANNEL)] * len(batch)
-        try:
-            async with asyncio.timeout(self._limits.call_timeout.total_seconds()):
-                outcomes = await channel.deliver(batch)
-        except TimeoutError:
-            return [Unknown(Reason.TIMED_OUT)] * len(batch)
-        except Exception as error:
-            log.exception("channel_raised", extra={"channel": channel.name})
-            return [Unknown(Reason.ADAPTER_BUG, type(error).__name__)] * len(batch)
-        if len(outcomes) != len(batch):
-            log.error("channel_miscounted", extra={"channel": channel.name, "asked": len(batch)})
-            return [Unknown(Reason.ADAPTER_BUG, "wrong number of answers")] * len(batch)
-        return outcomes
-
-    async def _finish(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
-        now = self._clock()
-        attempts = [Attempt(d.id, d.attempts, now, now, outcome) for d, outcome in results]
-        await self._apply(dict(results), attempts)
+        results = await self._trier.attempt(claimed)
         await self._settle_parked(results)
 
     async def receive(self, channel: str, provider_id: str, receipt: Receipt) -> None:
         """What the provider says afterwards of a send, by its own id. One that comes before the id is saved is parked,
         and settled when the id is. May come twice."""
         row = await self._store.by_provider_id(channel, provider_id)
-        if row is None:
-            await self._parking.park_receipt(channel, provider_id, encode(receipt), self._clock())
-            # The id may have been saved between the look and the parking: whoever comes second looks again.
-            row = await self._store.by_provider_id(channel, provider_id)
-            if row is None or not await self._parking.take_parked(channel, [provider_id]):
-                return
-        await self._apply({row: receipt})
+        if row is not None:
+            await self._advancer.apply({row: receipt})
+            return
+        await self._parking.park_receipt(channel, provider_id, encode(receipt), self._clock())
+        # The id may have been saved between the look and the parking: whoever comes second looks again.
+        await self._settle(await self._parking.parked(channel, [provider_id]))
+
+    async def settle_overtaken(self, *, limit: int) -> int:
+        """Parked receipts that nobody lived to settle. Returns how many there were."""
+        found = await self._parking.overtaken(since=self._clock() - _PARKED_WATCHED, limit=limit)
+        await self._settle(found)
+        return len(found)
 
     async def _settle_parked(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
         """Receipts that overtook the ids just saved."""
-        ids: dict[str, dict[str, DeliveryId]] = defaultdict(dict)
+        ids: dict[str, list[str]] = defaultdict(list)
         for row, outcome in results:
             if isinstance(outcome, Accepted) and outcome.provider_id is not None:
-                ids[row.channel][outcome.provider_id] = row.id
+                ids[row.channel].append(outcome.provider_id)
         for channel, saved in ids.items():
-            for provider_id, text in (await self._parking.take_parked(channel, saved.keys())).items():
-                await self.settle(saved[provider_id], decode(text))
+            await self._settle(await self._parking.parked(channel, saved))
+
+    async def _settle(self, parked: Sequence[Parked]) -> None:
+        """Settled first and removed then: who dies in between leaves it to the sweep."""
+        if not parked:
+            return
+        receipts = {one.delivery: decode(one.receipt) for one in parked}
+        rows = await self._store.deliveries(receipts.keys())
+        await self._advancer.apply({row: receipts[row.id] for row in rows})
+        await self._parking.unpark(parked)
 
     async def settle(self, delivery: DeliveryId, event: Event) -> None:
         """A receipt, a read or a cancellation for one delivery. May be late, early or a repeat."""
         rows = await self._store.deliveries([delivery])
-        await self._apply(dict.fromkeys(rows, event))
+        await self._advancer.apply(dict.fromkeys(rows, event))
 
     async def acked(self, users: Mapping[UserKey, int]) -> None:
         """Devices of these users have everything up to these numbers: settle what waited for that."""
         rows = await self._store.open_of_users(users.keys())
-        await self._apply(
+        await self._advancer.apply(
             {
                 row: Delivered()
                 for row in rows
@@ -190,150 +181,135 @@ class Dispatcher:
     async def read(self, user: UserKey, conversation: ConversationId, seq: int) -> None:
         """This user has read up to `seq` there: where the policy stops on that, nothing more is sent for it, on any
         channel; elsewhere it is still the success that a hop may have waited for."""
-        rows = await self._store.open_of_users([user])
-        rows = [row for row in rows if row.conversation == conversation and row.seq <= seq]
-        notifications = await self._notifications(rows)
-        await self._apply({row: ReadReceipt() for row in rows if _ends_by_reading(row, notifications)})
 
-    async def _already_there(
-        self, batch: Sequence[Envelope], outcomes: Sequence[Outcome]
-    ) -> Sequence[Outcome]:
-        """A device that acknowledged before this hop began will not do so again: it has been delivered."""
-        accepted = {e.delivery.user for e, o in zip(batch, outcomes, strict=True) if isinstance(o, Accepted)}
-        reached = await self._messages.acknowledged(accepted) if accepted else {}
-        return [
-            Delivered(detail="acknowledged before")
-            if isinstance(outcome, Accepted)
-            and reached.get(envelope.delivery.user, 0) >= envelope.delivery.user_seq
-            else outcome
-            for envelope, outcome in zip(batch, outcomes, strict=True)
-        ]
+        async def find() -> Mapping[Delivery, Event]:
+            rows = await self._store.open_of_users([user])
+            rows = [r for r in rows if r.conversation == conversation and r.seq <= seq and not r.read]
+            known = await self._advancer.known(rows)
+            return {row: ReadReceipt() for row in rows if _ends_by(Success.READ, row, known)}
+
+        await self._advancer.apply_until_done(find)
+
+    async def acted(self, app: AppId, notification: NotificationId, user: UserKey | None = None) -> int:
+        """This user (None: whoever it went to) need not be told any more: somebody acted on it. Where the policy stops
+        on that, nothing more is sent on any channel. Returns how many deliveries that changed."""
+
+        async def find() -> Mapping[Delivery, Event]:
+            rows = await self._routing.of_notifications(app, [notification])
+            rows = [r for r in rows if user in (None, r.user) and not r.read and not _over(r)]
+            known = await self._advancer.known(rows)
+            return {row: Acted() for row in rows if _ends_by(Success.ACTED, row, known)}
+
+        return await self._advancer.apply_until_done(find)
+
+    async def event(self, app: AppId, scope: EventScope, name: str) -> int:
+        """Something happened in the business: what waits for it under `stop_on: event:NAME` is not sent any more.
+        Returns how many deliveries that changed."""
+        ids = await self._routing.in_scope(app, scope)
+        word = f"event:{name}"
+
+        async def find() -> Mapping[Delivery, Event]:
+            rows = [r for r in await self._routing.of_notifications(app, ids) if _stoppable(r)]
+            known = await self._advancer.known(rows)
+            drafts = {row: known.draft_of(row) for row in rows}
+            return {
+                row: Canceled(Reason.EVENT)
+                for row, draft in drafts.items()
+                if draft is not None and word in draft.policy.stop_on
+            }
+
+        return await self._advancer.apply_until_done(find)
+
+    async def cancel(self, app: AppId, notification: NotificationId, reason: Reason) -> Sequence[Delivery]:
+        """What has not left is not sent, and no hop follows. Returns the deliveries as they are afterwards."""
+
+        async def find() -> Mapping[Delivery, Event]:
+            rows = await self._routing.of_notifications(app, [notification])
+            return {row: Canceled(reason) for row in rows if _stoppable(row)}
+
+        await self._advancer.apply_until_done(find)
+        return await self._routing.of_notifications(app, [notification])
+
+    async def supersede(self, newer: Collection[NotificationId]) -> int:
+        """What has not left of older ones with the same collapse key is not sent. Returns how many."""
+
+        async def find() -> Mapping[Delivery, Event]:
+            return dict.fromkeys(await self._routing.superseded_by(newer), Canceled(Reason.SUPERSEDED))
+
+        return await self._advancer.apply_until_done(find)
+
+    async def replay(self, app: AppId, wanted: ReplayFilter) -> int:
+        """Try dead letters again: what failed, and what is settled as unknown. Returns how many."""
+        rows = await self._routing.dead(app, wanted)
+        done = await self._advancer.apply(dict.fromkeys(rows, Replayed()))
+        fresh = await self._store.deliveries([row.id for row in rows])
+        await self.start([row for row in fresh if row.state is DeliveryState.QUEUED])
+        return done
 
     async def sweep(self, *, limit: int) -> int:
         """Look at what is due: hand over tries, let patience and leases end. Returns how many were looked at."""
-        rows = await self._store.due(now=self._clock(), channels=None, limit=limit)
+        await self.settle_overtaken(limit=limit)
+        rows = await self._due(limit)
         tries = {row.id for row in rows if row.state.cancelable and row.state is not DeliveryState.PLANNED}
-        await self._apply({row: Lapsed() for row in rows if row.id not in tries})
+        await self._advancer.apply({row: Lapsed() for row in rows if row.id not in tries})
         await self._hand_over([row for row in rows if row.id in tries])
         return len(rows)
+
+    async def _due(self, limit: int) -> Sequence[Delivery]:
+        """The most overdue; where that fills the page, a share of each channel's, so that none waits for another's
+        flood."""
+        rows = await self._store.due(now=self._clock(), channels=None, limit=limit)
+        names = self._channels.names
+        if len(rows) < limit or not names:
+            return rows
+        share = max(limit // len(names), 1)
+        fair = {row.id: row for row in rows[: limit // 2]}
+        for name in sorted(names):
+            more = await self._store.due(now=self._clock(), channels=[name], limit=share)
+            fair.update({row.id: row for row in more})
+        return list(fair.values())
 
     async def _hand_over(self, rows: Sequence[Delivery]) -> None:
         """Inline hops run here, the others are asked of the executor; each rests a while before it is due again."""
         inline = self._channels.on_lane(Lane.INLINE)
         await self.run([row.id for row in rows if row.channel in inline])
         others = [row for row in rows if row.channel not in inline]
-        nudged = [replace(row, due_at=self._clock() + self._limits.nudge) for row in others]
+        rest = self._clock() + self._limits.nudge
+        nudged = [replace(row, state=DeliveryState.QUEUED, due_at=rest) for row in others]
         won = await self._store.save(nudged) if nudged else frozenset()
-        await self._schedule([row for row in others if row.id in won])
-
-    async def _schedule(self, rows: Iterable[Delivery]) -> None:
-        for channel, some in _by_channel(rows).items():
-            await self._executor.schedule(channel, [row.id for row in some], delay=timedelta(0))
-
-    async def _set_alarms(self, rows: Iterable[Delivery]) -> None:
-        """Ask for near retries by countdown; the sweep finds those too whose alarm is lost."""
-        alarms: dict[tuple[str, timedelta], list[DeliveryId]] = defaultdict(list)
-        now = self._clock()
-        for row in rows:
-            if row.state is DeliveryState.RETRY_WAIT and row.due_at is not None and row.due_at - now < _NEAR:
-                wait = timedelta(seconds=max(0, math.ceil((row.due_at - now).total_seconds())))
-                alarms[(row.channel, wait)].append(row.id)
-        for (channel, wait), ids in alarms.items():
-            await self._executor.schedule(channel, ids, delay=wait)
+        await self._advancer.schedule([row for row in others if row.id in won])
 
     async def start(self, planned: Sequence[Delivery]) -> None:
         """Rows fresh from a commit: inline ones are tried now, the others asked of the executor."""
-        held = [row for row in planned if row.state is DeliveryState.ATTEMPTING]
-        await self._schedule(row for row in planned if row.state is DeliveryState.QUEUED)
-        await self.attempt(held)
-
-    async def _apply(self, events: Mapping[Delivery, Event], attempts: Sequence[Attempt] = ()) -> None:
-        """Advance and save; whoever is overtaken is advanced again from the row as it is now."""
-        pending = dict(events)
-        started: list[Delivery] = []
-        for _ in range(_OVERTAKEN_TRIES):
-            if not pending:
-                break
-            notifications = await self._notifications(pending)
-            steps = [(self._advance(row, event, notifications), event) for row, event in pending.items()]
-            steps = [(step, event) for step, event in steps if step.changed]
-            following = [hop for step, _ in steps for hop in self._following(step, notifications)]
-            won = await self._store.save([s.delivery for s, _ in steps], new=following, attempts=attempts)
-            reached = {(s.delivery.message, s.delivery.user) for s, _ in steps if s.delivery.id in won}
-            await self._set_alarms(s.delivery for s, _ in steps if s.delivery.id in won)
-            started.extend(hop for hop in following if (hop.message, hop.user) in reached)
-            lost = {s.delivery.id: event for s, event in steps if s.delivery.id not in won}
-            pending = {row: lost[row.id] for row in await self._store.deliveries(lost)} if lost else {}
-        if pending:
-            log.error("delivery_contention", extra={"deliveries": len(pending)})
-        if started:
-            await self.start(started)
-
-    def _advance(
-        self, row: Delivery, event: Event, notifications: Mapping[NotificationId, NotificationRow]
-    ) -> Step:
-        return advance(
-            row,
-            event,
-            now=self._clock(),
-            hop=self._context(row, notifications),
-            retry=self._limits.retry,
-            jitter=self._jitter,
-        )
-
-    def _context(self, row: Delivery, notifications: Mapping[NotificationId, NotificationRow]) -> HopContext:
-        channel = self._channels.get(row.channel)
-        repeatable = channel is not None and channel.capabilities.repeatable
-        notification = notifications.get(row.notification) if row.notification else None
-        if notification is None or row.hop >= len(notification.draft.policy.hops):
-            return replace(_ALONE, repeatable=repeatable)
-        policy = notification.draft.policy
-        return HopContext(
-            policy.hops[row.hop],
-            repeatable=repeatable,
-            hold_unknown=policy.on_unknown is OnUnknown.HOLD,
-        )
-
-    def _following(
-        self, step: Step, notifications: Mapping[NotificationId, NotificationRow]
-    ) -> list[Delivery]:
-        """The next hop of a step that asks for it, as a new row: none at the policy's end."""
-        row = step.delivery
-        notification = notifications.get(row.notification) if row.notification else None
-        if not step.next_hop or notification is None:
-            return []
-        draft = notification.draft
-        hop = next_hop(draft.policy, row.hop, priority=draft.priority, category=draft.category)
-        if hop is None:
-            return []
-        channel = draft.policy.hops[hop].channel
-        inline = channel in self._channels.on_lane(Lane.INLINE)
-        return [
-            plan_hop(
-                row,
-                hop=hop,
-                channel=channel,
-                inline=inline,
-                now=self._clock(),
-                new_id=self._new_id,
-                lease=self._limits.lease,
-            )
-        ]
-
-    async def _notifications(self, rows: Iterable[Delivery]) -> Mapping[NotificationId, NotificationRow]:
-        return await self._store.notifications({r.notification for r in rows if r.notification})
+        inline = self._channels.on_lane(Lane.INLINE)
+        queued = [row for row in planned if row.state is DeliveryState.QUEUED]
+        await self._advancer.schedule(row for row in queued if row.channel not in inline)
+        await self.attempt([row for row in planned if row.state is DeliveryState.ATTEMPTING])
+        await self.run([row.id for row in queued if row.channel in inline])
 
 
-def _ends_by_reading(row: Delivery, notifications: Mapping[NotificationId, NotificationRow]) -> bool:
-    notification = notifications.get(row.notification) if row.notification else None
-    if notification is None or "read" in notification.draft.policy.stop_on:
+def _ends_by(what: Success, row: Delivery, known: Known) -> bool:
+    """Whether reading (or acting, which is more) ends a delivery: by the policy, or as the success it waited for."""
+    draft = known.draft_of(row)
+    if draft is None or row.hop >= len(draft.policy.hops):
         return True
-    waited_for = notification.draft.policy.hops[row.hop].success is Success.READ
+    if what.value in draft.policy.stop_on:
+        return True
+    success = draft.policy.hops[row.hop].success
+    waited_for = success is what or (what is Success.ACTED and success is Success.READ)
     return waited_for and not row.state.cancelable
 
 
-def _by_channel(rows: Iterable[Delivery]) -> dict[str, list[Delivery]]:
-    found: dict[str, list[Delivery]] = defaultdict(list)
-    for row in rows:
-        found[row.channel].append(row)
-    return found
+def _over(row: Delivery) -> bool:
+    return row.state.final and row.due_at is None
+
+
+def _stoppable(row: Delivery) -> bool:
+    """Whether a cancellation would still change something."""
+    if row.state.cancelable:
+        return True
+    if row.state is DeliveryState.ATTEMPTING:
+        return row.reason is None
+    if _over(row):
+        return False
+    return not row.escalated or (row.state is DeliveryState.UNKNOWN and row.due_at is not None)

@@ -9,9 +9,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hub.core.channel import Registry
+from hub.core.control import CancelReport, EventScope, RecallReport, ReplayFilter, ScheduledRow
 from hub.core.cursors import Cursors
 from hub.core.dispatch import Dispatcher, DispatchLimits
 from hub.core.errors import HubError
@@ -21,14 +22,18 @@ from hub.core.ingest import Ingest, IngestLimits
 from hub.core.marks import Marks
 from hub.core.message import (
     Accepted,
+    AppId,
     ConversationId,
     DeviceKey,
     Draft,
     HistoryPage,
+    MessageId,
+    NotificationId,
     Page,
     UserKey,
 )
 from hub.core.numbering import Numbering
+from hub.core.outcome import Reason
 from hub.core.ports import (
     Batch,
     Broker,
@@ -43,14 +48,19 @@ from hub.core.ports import (
 )
 from hub.core.publisher import Publisher
 from hub.core.reading import BodyCache, Reader
+from hub.core.recall import Recall
 from hub.core.roster import Roster
-from hub.core.sequence import GapWatch
+from hub.core.routing_ports import RoutingStore
+from hub.core.scheduling import Appointments
+from hub.core.sequence import GapWatch, gap_portions
 
 log = logging.getLogger("hub.engine")
 
 _CURSORS_EVERY = timedelta(milliseconds=100)
 _CHORES_EVERY = 0.5
 _SCAN_WINDOW = timedelta(seconds=60)
+_GAP_NUMBERS = 1_000
+"""Numbers closed by one transaction: bounds how long it keeps others waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class Ports:
 
     messages: MessageStore
     deliveries: DeliveryStore
+    routing: RoutingStore
     parking: Housekeeping
     sequencer: Sequencer
     tail: Tail
@@ -116,6 +127,7 @@ class Engine:
             new_id=ports.new_id,
         )
         self.dispatcher = Dispatcher(
+            routing=ports.routing,
             store=ports.deliveries,
             messages=ports.messages,
             parking=ports.parking,
@@ -144,6 +156,24 @@ class Engine:
             on_commit=self._committed,
             marks=marks,
         )
+        self.appointments = Appointments(
+            store=ports.routing,
+            messages=ports.messages,
+            submit_many=self.ingest.submit_many,
+            clock=ports.clock,
+        )
+        self._recall = Recall(
+            deliveries=ports.deliveries,
+            messages=ports.messages,
+            routing=ports.routing,
+            dispatcher=self.dispatcher,
+            appointments=self.appointments,
+            channels=ports.channels,
+            submit=self.ingest.submit,
+            scrubbed=self._scrubbed,
+            clock=ports.clock,
+            new_id=ports.new_id,
+        )
 
     async def submit(self, draft: Draft) -> Accepted:
         """Accept a message: the answer comes after its commit. Raises Refused or Unavailable."""
@@ -152,6 +182,36 @@ class Engine:
     async def submit_many(self, drafts: Sequence[Draft]) -> list[Accepted | HubError]:
         """The same for many; answers in order, errors as values."""
         return await self.ingest.submit_many(drafts)
+
+    async def schedule(self, draft: Draft, at: datetime) -> Accepted:
+        """Accept a notification that is sent at a time: seq 0, until then. Raises Refused or Unavailable."""
+        return await self.appointments.schedule(draft, at)
+
+    async def scheduled(self, app: AppId, notification: NotificationId) -> ScheduledRow | None:
+        """A notification that was accepted by `schedule`, whatever became of it."""
+        return await self._ports.routing.scheduled(app, notification)
+
+    async def cancel(
+        self, app: AppId, notification: NotificationId, *, reason: Reason = Reason.CANCELED
+    ) -> CancelReport:
+        """Send nothing more for it. Raises NotFound or Unavailable."""
+        return await self._recall.cancel(app, notification, reason)
+
+    async def recall(self, app: AppId, notification: NotificationId) -> RecallReport:
+        """Take it back where that can be done, and tell where not. Raises NotFound or Unavailable."""
+        return await self._recall.recall(app, notification)
+
+    async def event(self, app: AppId, scope: EventScope, name: str) -> int:
+        """A business event: cancels what is planned under `stop_on: event:NAME`. Returns how many deliveries."""
+        return await self.dispatcher.event(app, scope, name)
+
+    async def acted(self, app: AppId, notification: NotificationId, user: UserKey | None = None) -> int:
+        """Somebody acted on it: this user, or (None) everybody, need not be told any more."""
+        return await self.dispatcher.acted(app, notification, user)
+
+    async def replay(self, app: AppId, wanted: ReplayFilter) -> int:
+        """Try dead letters again. Returns how many."""
+        return await self.dispatcher.replay(app, wanted)
 
     async def sync(self, user: UserKey, *, after: int, limit: int) -> Page:
         """A contiguous page of a user's queue."""
@@ -196,15 +256,16 @@ class Engine:
     async def close_gaps(self) -> int:
         """Close the gaps that readers have met and that stayed open. Returns how many."""
         ripe = self._gaps.ripe(monotonic=time.monotonic())
-        for key, first, last in ripe:
-            await self._ports.messages.close_gap(key, first, last, new_id=self.new_id, now=self.clock())
-            log.warning("gap_closed", extra={"kind": key.kind, "first": first, "last": last})
+        for gaps in gap_portions(ripe, numbers=_GAP_NUMBERS):
+            await self._ports.messages.close_gaps(gaps, new_id=self.new_id, now=self.clock())
+            for key, first, last in gaps:
+                log.warning("gap_closed", extra={"kind": key.kind, "first": first, "last": last})
         return len(ripe)
 
     def _committed(self, batch: Batch) -> None:
         self._bodies.put([item.message for item in batch.published])
         self.publisher.enqueue(batch)
-        if batch.deliveries:
+        if batch.deliveries or any(_collapses(draft) for draft in batch.drafts):
             task = asyncio.create_task(self._start(batch), name="start-deliveries")
             self._background.add(task)
             task.add_done_callback(self._background.discard)
@@ -212,11 +273,18 @@ class Engine:
     async def _start(self, batch: Batch) -> None:
         """Lost with this process, a delivery is found again by the sweep when its lease or due time ends."""
         try:
+            newer = [d.notification.id for d in batch.drafts if d.notification is not None and _collapses(d)]
+            if newer:
+                await self.dispatcher.supersede(newer)
             await self.dispatcher.start(batch.deliveries)
         except HubError as error:
             log.warning("deliveries_left_to_sweep", extra={"code": error.code})
         except Exception:
             log.exception("start_deliveries_failed")
+
+    async def _scrubbed(self, message: MessageId) -> None:
+        """What this process remembers of a message that was recalled is forgotten with it."""
+        self._bodies.put((await self._ports.messages.messages([message])).values())
 
     async def chores(self) -> None:
         """What every process does for itself: mark what it published, close the gaps that its readers met, and
@@ -239,6 +307,10 @@ class Engine:
         """Wait (briefly) for deliveries that were just started."""
         if self._background:
             await asyncio.wait(self._background, timeout=5)
+
+
+def _collapses(draft: Draft) -> bool:
+    return draft.notification is not None and draft.notification.collapse_key is not None
 
 
 async def _end(task: asyncio.Task[None]) -> None:

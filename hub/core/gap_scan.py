@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 
 from hub.core.message import SeqKey, UserKey
 from hub.core.ports import Clock, MessageStore, NewId
-from hub.core.sequence import contiguous
+from hub.core.sequence import contiguous, gap_portions
 
 log = logging.getLogger("hub.gap_scan")
 
 _BATCHES = 500
 _PAGE = 40
 _CHECKS = 500
+_NUMBERS = 1_000
 
 
 class GapScan:
@@ -34,7 +35,7 @@ class GapScan:
     async def run(self) -> int:
         """Close what is older than the grace. Returns how many gaps were closed."""
         now = self._clock()
-        closed = 0
+        found: list[tuple[SeqKey, int, int]] = []
         for user, numbers in sorted((await self._recent(now)).items())[:_CHECKS]:
             lowest = max(0, min(numbers) - 2)
             entries = await self._store.entries(user, after=lowest, limit=len(numbers) + 2)
@@ -42,10 +43,12 @@ class GapScan:
             key = SeqKey.of_user(user)
             if gap is None or gap[1] >= max(numbers) or await self._store.floor(key) >= gap[0]:
                 continue
-            await self._store.close_gap(key, *gap, new_id=self._new_id, now=now)
-            log.warning("gap_closed", extra={"first": gap[0], "last": gap[1]})
-            closed += 1
-        return closed
+            found.append((key, *gap))
+        for gaps in gap_portions(found, numbers=_NUMBERS):
+            await self._store.close_gaps(gaps, new_id=self._new_id, now=now)
+            for key, first, last in gaps:
+                log.warning("gap_closed", extra={"kind": key.kind, "first": first, "last": last})
+        return len(found)
 
     async def _recent(self, now: datetime) -> dict[UserKey, list[int]]:
         """The numbers of settled commits, by user. Read in pages: bodies come along and are let go."""

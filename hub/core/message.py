@@ -167,6 +167,8 @@ class Draft:
     idempotency: IdempotencyClaim | None = None
     as_member: bool = True
     """False lets a business system speak in a conversation without being in it."""
+    control: bool = False
+    """True tells devices of a change (`recall`, `card`): it has a number in each queue and is nothing to be read."""
 
 
 @dataclass(frozen=True, slots=True)

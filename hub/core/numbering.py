@@ -51,5 +51,6 @@ class Numbering:
 
     async def _raise_to_heads(self, keys: Mapping[SeqKey, int]) -> None:
         self.healed += len(keys)
+        witness = self._sequencer.witness()
         heads = await self._store.heads(keys.keys())
-        await self._sequencer.raise_to({key: heads.get(key, 0) for key in keys})
+        await self._sequencer.raise_to({key: heads.get(key, 0) for key in keys}, witness=witness)

@@ -142,8 +142,11 @@ class MessageStore(Protocol):
         gap."""
         ...
 
-    async def close_gap(self, key: SeqKey, first: int, last: int, *, new_id: NewId, now: datetime) -> None:
-        """Put tombstones under the numbers first..last that are still unused. Idempotent."""
+    async def close_gaps(
+        self, gaps: Sequence[tuple[SeqKey, int, int]], *, new_id: NewId, now: datetime
+    ) -> None:
+        """Put tombstones under the numbers first..last of each sequence that are still unused. Idempotent. Of a wide
+        gap the lowest 1,000: the next call goes on."""
         ...
 
     async def move_cursors(self, cursors: Mapping[DeviceKey, int]) -> None:
@@ -206,12 +209,18 @@ class Sequencer(Protocol):
 
     async def draw(self, wants: Mapping[SeqKey, int]) -> Mapping[SeqKey, int]:
         """The first of `n` new consecutive numbers for each key: all keys or, if any of them is not known, none (an
-        empty answer; the caller raises them and asks again). Atomic over all keys: two draws that share keys agree
-        in their order on every one of them, so that a user's order and a conversation's order never contradict."""
+        empty answer; the caller raises them and asks again). Known is what was raised since the counters could last
+        have gone back. Atomic over all keys: two draws that share keys agree in their order on every one of them, so
+        that a user's order and a conversation's order never contradict."""
         ...
 
-    async def raise_to(self, heads: Mapping[SeqKey, int]) -> None:
-        """Make each counter at least this; counters never move back here."""
+    def witness(self) -> str:
+        """To be asked before the store is, for `raise_to`: who keeps the counters now."""
+        ...
+
+    async def raise_to(self, heads: Mapping[SeqKey, int], *, witness: str = "") -> None:
+        """Make each counter at least this; counters never move back here. Does nothing where the witness, if given,
+        does not keep the counters any more: the store was asked too early."""
         ...
 
     async def give_back(self, ranges: Mapping[SeqKey, tuple[int, int]]) -> None:
@@ -258,8 +267,16 @@ class Broker(Protocol):
 class Executor(Protocol):
     """Runs deliveries of the WORKER lane elsewhere and later. May lose a request: the sweep finds it."""
 
-    async def schedule(self, channel: str, deliveries: Sequence[DeliveryId], *, delay: timedelta) -> None:
-        """Ask for these to be delivered after a delay."""
+    async def schedule(
+        self,
+        channel: str,
+        deliveries: Sequence[DeliveryId],
+        *,
+        delay: timedelta,
+        priority: str = "normal",
+    ) -> None:
+        """Ask for these to be delivered after a delay; what is `critical` or `high` before what is `normal` or
+        `low`."""
         ...
 
 
@@ -304,6 +321,16 @@ class People(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A receipt (encoded) that came before its provider id was saved, and the delivery that it is of."""
+
+    channel: str
+    provider_id: str
+    receipt: str
+    delivery: DeliveryId
+
+
 class Housekeeping(Protocol):
     """What keeps the store small, and receipts that came too early. All may be stopped and repeated at any time."""
 
@@ -311,8 +338,17 @@ class Housekeeping(Protocol):
         """Keep a receipt (encoded) for a provider id that is not saved yet; a later one replaces it."""
         ...
 
-    async def take_parked(self, channel: str, provider_ids: Collection[str]) -> Mapping[str, str]:
-        """The receipts parked for these provider ids, removed: each is handed out once."""
+    async def parked(self, channel: str, provider_ids: Collection[str]) -> Sequence[Parked]:
+        """The receipts parked for these provider ids of a channel whose deliveries are saved."""
+        ...
+
+    async def overtaken(self, *, since: datetime, limit: int) -> Sequence[Parked]:
+        """Receipts parked since a time whose deliveries have been saved meanwhile: left by somebody who died before
+        settling them."""
+        ...
+
+    async def unpark(self, receipts: Collection[Parked]) -> None:
+        """Remove receipts that have been settled. Whoever dies before this settles them again, which is harmless."""
         ...
 
     async def forget_parked(self, before: datetime) -> int:

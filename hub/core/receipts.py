@@ -24,7 +24,7 @@ def encode(receipt: Receipt) -> str:
     kind = next(name for name, made in _KINDS.items() if isinstance(receipt, made))
     words: dict[str, Any] = {"kind": kind, "detail": receipt.detail}
     if isinstance(receipt, Rejected | Unknown):
-        words["reason"] = receipt.reason.value
+        words |= {"reason": receipt.reason.value, "code": receipt.code}
     else:
         words["provider_id"] = receipt.provider_id
     return json.dumps(words, ensure_ascii=False)
@@ -39,9 +39,9 @@ def decode(text: str) -> Receipt:
         case "delivered":
             return Delivered(words["provider_id"], words["detail"])
         case "rejected":
-            return Rejected(Reason(words["reason"]), words["detail"])
+            return Rejected(Reason(words["reason"]), words["detail"], words.get("code", ""))
         case "unknown":
-            return Unknown(Reason(words["reason"]), words["detail"])
+            return Unknown(Reason(words["reason"]), words["detail"], words.get("code", ""))
         case other:
             message = f"no receipt is of the kind {other!r}"
             raise ValueError(message)

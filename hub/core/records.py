@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from hub.core.caps import FrequencyCap
 from hub.core.conversation import ConversationKind, Fanout, Role
 from hub.core.delivery import DeliveryId, DeliveryState
 from hub.core.message import AppId, ConversationId, Message, MessageId, NotificationId, UserKey
 from hub.core.policy import Policy
+from hub.core.worktime import DEFAULT_CALENDAR, WorkCalendar
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -57,6 +59,9 @@ class AppSettings:
     sessions_per_platform: int | None = None
     session_overflow: str | None = None
     compression: bool = False
+    calendar: WorkCalendar = DEFAULT_CALENDAR
+    """What waits are counted in where a policy's clock is the working hours."""
+    caps: tuple[FrequencyCap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,7 @@ class AttemptView:
     reason: str | None
     provider_id: str | None
     detail: str
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

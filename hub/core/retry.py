@@ -8,11 +8,13 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`attempts` counts the first try too."""
+    """`attempts` counts the first try too. `patience` bounds how long a delivery waits for its turn (a full bucket, an
+    open circuit, quiet hours), counted from its planning or its replay."""
 
     attempts: int = 8
     base: timedelta = timedelta(seconds=2)
     cap: timedelta = timedelta(minutes=10)
+    patience: timedelta = timedelta(days=3)
 
 
 def delay(policy: RetryPolicy, attempt: int, jitter: float) -> timedelta:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hub.core.conversation import (
@@ -61,31 +61,38 @@ class Roster:
     async def resolve(self, drafts: Sequence[Draft]) -> list[Resolved | Refused]:
         """Each draft with its conversation and recipients, or why it cannot go; one query for all unknown."""
         wanted = {target_id(draft) for draft in drafts}
-        missing = {conversation for conversation in wanted if conversation not in self._known}
-        await self._load(missing)
-        answers = [await self._resolve(draft) for draft in drafts]
+        # Held here: while somebody is waited for, others may forget what was looked up for these drafts.
+        known = {conversation: self._known[conversation] for conversation in wanted & self._known.keys()}
+        loaded = await self._load(wanted - known.keys())
+        answers = [await self._resolve(draft, {**known, **loaded}) for draft in drafts]
         # A snapshot that is out of date may accept, since the commit checks it; it must not refuse.
         doubtful = {
             target_id(draft)
             for draft, answer in zip(drafts, answers, strict=True)
-            if isinstance(answer, Refused) and target_id(draft) not in missing
+            if isinstance(answer, Refused) and target_id(draft) in known
         }
         if not doubtful:
             return answers
         self.forget(doubtful)
-        await self._load(doubtful)
+        loaded = await self._load(doubtful)
         return [
-            await self._resolve(draft) if target_id(draft) in doubtful else answer
+            await self._resolve(draft, loaded) if target_id(draft) in doubtful else answer
             for draft, answer in zip(drafts, answers, strict=True)
         ]
 
-    async def _load(self, conversations: Collection[ConversationId]) -> None:
-        if conversations:
-            for snapshot in (await self._store.conversations(conversations)).values():
-                self._remember(snapshot)
+    async def _load(self, conversations: Collection[ConversationId]) -> Mapping[ConversationId, Conversation]:
+        """Those that exist, as they are now."""
+        if not conversations:
+            return {}
+        found = await self._store.conversations(conversations)
+        for snapshot in found.values():
+            self._remember(snapshot)
+        return found
 
-    async def _resolve(self, draft: Draft) -> Resolved | Refused:
-        conversation = self._known.get(target_id(draft)) or _new_conversation(draft)
+    async def _resolve(
+        self, draft: Draft, snapshots: Mapping[ConversationId, Conversation]
+    ) -> Resolved | Refused:
+        conversation = snapshots.get(target_id(draft)) or _new_conversation(draft)
         if conversation is None or conversation.app != draft.app:
             return NotFound("conversation_not_found", "There is no such conversation, or you are not in it.")
         if isinstance(draft.to, ToInbox):

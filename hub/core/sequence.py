@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from hub.core.message import SeqKey
@@ -20,6 +20,25 @@ def contiguous(after: int, numbers: Sequence[int]) -> tuple[int, tuple[int, int]
             return count, (expected, number - 1)
         expected += 1
     return len(numbers), None
+
+
+def gap_portions(
+    gaps: Sequence[tuple[SeqKey, int, int]], *, numbers: int
+) -> Iterator[list[tuple[SeqKey, int, int]]]:
+    """The gaps in portions of at most so many missing numbers. A wider gap is cut: what is left of it will be met
+    again by who reads on.
+    """
+    portion: list[tuple[SeqKey, int, int]] = []
+    weight = 0
+    for key, first, last in gaps:
+        end = min(last, first + numbers - 1)
+        if portion and weight + end - first + 1 > numbers:
+            yield portion
+            portion, weight = [], 0
+        portion.append((key, first, end))
+        weight += end - first + 1
+    if portion:
+        yield portion
 
 
 class GapWatch:

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from hub.core.accounts import Account, AccountId, AccountSecrets, ProviderTemplate
 from hub.core.identity import SocketPolicy
 from hub.core.message import AppId, UserKey
 from hub.core.records import ApiKeyRecord, NamedPolicy
@@ -131,6 +132,25 @@ class Standing:
 
 
 @dataclass(slots=True)
+class AccountCaches:
+    """What is asked for with every message to a provider. Bindings and grants are never remembered."""
+
+    accounts: Remembered[AccountId, Account | None] = field(default_factory=Remembered)
+    secrets: Remembered[AccountId, AccountSecrets] = field(default_factory=Remembered)
+    of_app: Remembered[AppId, tuple[Account, ...]] = field(default_factory=Remembered)
+    templates: Remembered[AccountId, tuple[ProviderTemplate, ...]] = field(
+        default_factory=lambda: Remembered(capacity=1_000)
+    )
+
+    def forget(self, account: AccountId, app: AppId) -> None:
+        """An account has changed."""
+        self.accounts.forget(account)
+        self.secrets.forget(account)
+        self.of_app.forget(app)
+        self.templates.forget(account)
+
+
+@dataclass(slots=True)
 class Caches:
     """Shared by the directory, people and tokens of one process, so that a change here is seen here at once."""
 
@@ -143,3 +163,6 @@ class Caches:
     )
     sockets: Remembered[AppId, SocketPolicy] = field(default_factory=Remembered)
     policies: Remembered[AppId, tuple[NamedPolicy, ...]] = field(default_factory=Remembered)
+    webhooks: Remembered[AppId, tuple[str, ...]] = field(default_factory=Remembered)
+    """What the enabled endpoints of an app subscribe to."""
+    provider: AccountCaches = field(default_factory=AccountCaches)

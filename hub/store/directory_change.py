@@ -38,14 +38,15 @@ from hub.store.directory_base import (
     dumps,
 )
 from hub.store.directory_config import StoredPolicy, api_key_of, app_of, signing_key_of
-from hub.store.directory_members import MemberWrites
 from hub.store.directory_users import write_users
 from hub.store.secrets import bearer_of, digest, new_secret
 from hub.store.sql_errors import Fault
 from hub.store.tokens import public_key_pem
+from hub.store.webhooks_change import WebhookWrites
+from hub.store.wechat_change import AccountWrites
 
 
-class SqlChange(MemberWrites):
+class SqlChange(WebhookWrites, AccountWrites):
     """Implements core.directory.Change on one open transaction."""
 
     def __init__(

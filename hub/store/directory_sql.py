@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from hub.core.books import WeChatBooks
 from hub.core.directory import Change
 from hub.core.identity import SocketPolicy
 from hub.core.message import AppId, IdempotencyClaim
@@ -19,14 +20,17 @@ from hub.store.directory_change import ChangeContext
 from hub.store.directory_config import ConfigReads
 from hub.store.directory_conversations import ConversationReads
 from hub.store.directory_notifications import NotificationReads
+from hub.store.directory_stories import StoryReads
 from hub.store.directory_users import UserReads
 from hub.store.people import SqlPeople
 from hub.store.secrets import SecretBox
 from hub.store.sql_engine import Database
 from hub.store.tokens import Tokens
+from hub.store.webhooks_sql import SqlWebhooks
+from hub.store.wechat_books import wechat_books
 
 
-class SqlDirectory(ConfigReads, UserReads, ConversationReads, NotificationReads):
+class SqlDirectory(ConfigReads, UserReads, ConversationReads, NotificationReads, StoryReads):
     """Each part answers its own questions; what they share is the basis."""
 
     def __init__(self, basis: Basis, tokens: Tokens) -> None:
@@ -51,6 +55,8 @@ class DirectoryRooms:
     directory: SqlDirectory
     people: SqlPeople
     tokens: Tokens
+    webhooks: SqlWebhooks
+    books: WeChatBooks
 
 
 def directory_rooms(database: Database, settings: Settings, *, clock: Clock, new_id: NewId) -> DirectoryRooms:
@@ -68,4 +74,6 @@ def directory_rooms(database: Database, settings: Settings, *, clock: Clock, new
         sessions_per_platform=settings.sessions_per_platform,
         replace_oldest=settings.session_overflow == "replace",
     )
-    return DirectoryRooms(SqlDirectory(basis, tokens), SqlPeople(basis, tokens, sockets=sockets), tokens)
+    people = SqlPeople(basis, tokens, sockets=sockets)
+    books = wechat_books(database, basis.secrets, clock=clock, new_id=new_id, caches=basis.caches.provider)
+    return DirectoryRooms(SqlDirectory(basis, tokens), people, tokens, SqlWebhooks(basis), books)

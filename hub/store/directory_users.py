@@ -10,6 +10,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.errors import NotFound
+from hub.core.identity import Recipient
 from hub.core.message import AppId, UserKey
 from hub.core.records import DeviceRecord, PageRequest, Slice, UserRecord, UserWrite
 from hub.store.directory_base import (
@@ -139,6 +140,18 @@ class UserReads:
             self._basis.caches.numbers.learn(app, found)
             known.update(found)
         return known
+
+    async def recipients(self, users: Collection[UserKey]) -> Mapping[UserKey, Recipient]:
+        """How these users want to be spoken to; unknown ones are missing."""
+        found: dict[UserKey, Recipient] = {}
+        wanted = sorted(users)
+        for start in range(0, len(wanted), _CHUNK):
+            query = select(USER.c.id, USER.c.user_id, USER.c.locale, USER.c.timezone, USER.c.preferences).where(
+                USER.c.id.in_(wanted[start : start + _CHUNK])
+            )
+            for row in await self._basis.database.rows(query):
+                found[UserKey(row.id)] = Recipient(row.user_id, row.locale, row.timezone, row.preferences)
+        return found
 
     async def users(self, app: AppId, page: PageRequest) -> Slice[UserRecord]:
         """The app's users, by their ids."""

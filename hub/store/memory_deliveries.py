@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState
 from hub.core.identity import Recipient
 from hub.core.message import MessageId, NotificationId, UserKey
-from hub.core.ports import Clock, NotificationRow
+from hub.core.ports import Clock, NotificationRow, Parked
 
 
 class MemoryDeliveries:
@@ -95,10 +95,28 @@ class MemoryDeliveries:
         """See the port."""
         self._parked[channel, provider_id] = (outcome, now)
 
-    async def take_parked(self, channel: str, provider_ids: Collection[str]) -> Mapping[str, str]:
+    async def parked(self, channel: str, provider_ids: Collection[str]) -> Sequence[Parked]:
         """See the port."""
-        found = {id_: self._parked.pop((channel, id_), None) for id_ in provider_ids}
-        return {id_: parked[0] for id_, parked in found.items() if parked is not None}
+        found = self._matched(datetime.min.replace(tzinfo=UTC))
+        return [one for one in found if one.channel == channel and one.provider_id in provider_ids]
+
+    async def overtaken(self, *, since: datetime, limit: int) -> Sequence[Parked]:
+        """See the port."""
+        return self._matched(since)[:limit]
+
+    async def unpark(self, receipts: Collection[Parked]) -> None:
+        """See the port."""
+        for one in receipts:
+            if self._parked.get((one.channel, one.provider_id), ("", None))[0] == one.receipt:
+                del self._parked[one.channel, one.provider_id]
+
+    def _matched(self, since: datetime) -> list[Parked]:
+        rows = {(row.channel, row.provider_id): row.id for row in self._deliveries.values()}
+        return [
+            Parked(channel, provider_id, receipt, rows[channel, provider_id])
+            for (channel, provider_id), (receipt, at) in self._parked.items()
+            if at > since and (channel, provider_id) in rows
+        ]
 
     async def forget_parked(self, before: datetime) -> int:
         """See the port."""

@@ -156,21 +156,27 @@ class MemoryMessages(MemoryDeliveries):
         mine = [self._messages[id_] for id_ in ids if id_ in sent]
         return _page(mine, after=after, before=before, limit=limit)
 
-    async def close_gap(self, key: SeqKey, first: int, last: int, *, new_id: NewId, now: datetime) -> None:
+    async def close_gaps(
+        self, gaps: Sequence[tuple[SeqKey, int, int]], *, new_id: NewId, now: datetime
+    ) -> None:
         """See the port."""
-        for number in range(first, min(last, first + _GAP_LIMIT - 1) + 1):
-            if key.kind is SeqKind.USER:
-                user = UserKey(int(key.id))
-                if number not in self._queue(user).entries:
-                    self._put_entry(Entry(user, number, None))
-                continue
-            conversation = ConversationId(key.id)
-            known = self._conversations.get(conversation)
-            if known is not None and number not in known.messages:
-                id_ = MessageId(new_id("msg"))
-                self._put_message(
-                    Message(id_, known.app, conversation, number, SYSTEM, None, TOMBSTONE, "null", now)
-                )
+        for key, first, last in gaps:
+            for number in range(first, min(last, first + _GAP_LIMIT - 1) + 1):
+                self._close(key, number, new_id, now)
+
+    def _close(self, key: SeqKey, number: int, new_id: NewId, now: datetime) -> None:
+        if key.kind is SeqKind.USER:
+            user = UserKey(int(key.id))
+            if number not in self._queue(user).entries:
+                self._put_entry(Entry(user, number, None))
+            return
+        conversation = ConversationId(key.id)
+        known = self._conversations.get(conversation)
+        if known is not None and number not in known.messages:
+            id_ = MessageId(new_id("msg"))
+            self._put_message(
+                Message(id_, known.app, conversation, number, SYSTEM, None, TOMBSTONE, "null", now)
+            )
 
     async def move_cursors(self, cursors: Mapping[DeviceKey, int]) -> None:
         """See the port."""

@@ -23,7 +23,11 @@ class MemorySequencer:
             self._last[key] += count
         return first
 
-    async def raise_to(self, heads: Mapping[SeqKey, int]) -> None:
+    def witness(self) -> str:
+        """See the port. It does not outlive this process."""
+        return ""
+
+    async def raise_to(self, heads: Mapping[SeqKey, int], *, witness: str = "") -> None:  # noqa: ARG002
         """See the port."""
         for key, head in heads.items():
             self._last[key] = max(head, self._last.get(key, 0))

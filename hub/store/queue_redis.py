@@ -26,12 +26,17 @@ _ENTRIES_PER_CALL: Final = 128
 
 
 class RedisSequencer:
-    """core.ports.Sequencer. A draw is one call whatever its size: its keys agree in their order."""
+    """core.ports.Sequencer. A draw is one call whatever its size: its keys agree in their order.
+
+    What a counter is, and when it is believed, is told in seq_mark.lua.
+    """
 
     def __init__(self, link: RedisLink, *, tail_ttl: timedelta) -> None:
         self._link = link
         self._ttl = _milliseconds(tail_ttl * _COUNTER_TTLS)
-        self._draw, self._raise, self._give_back = _scripts("seq_draw", "seq_raise", "seq_give_back")
+        self._draw, self._raise, self._give_back = (
+            load_script(__package__, "seq_mark", name) for name in ("seq_draw", "seq_raise", "seq_give_back")
+        )
 
     async def draw(self, wants: Mapping[SeqKey, int]) -> Mapping[SeqKey, int]:
         """The first number of each range, or nothing at all where a key is not known."""
@@ -41,20 +46,31 @@ class RedisSequencer:
         firsts = await self._link.ask(self._draw, len(wants), *keys, self._ttl, *wants.values())
         return dict(zip(wants, firsts, strict=True)) if firsts else {}
 
-    async def raise_to(self, heads: Mapping[SeqKey, int]) -> None:
-        """Sets what is missing or lower."""
-        await self._each(self._raise, {key: (head,) for key, head in heads.items()})
+    def witness(self) -> str:
+        """The server that was met last."""
+        return self._link.epoch or ""
+
+    async def raise_to(self, heads: Mapping[SeqKey, int], *, witness: str = "") -> None:
+        """Sets what is missing, lower or of another epoch; nothing, if the server is not the witness any more."""
+        await self._each(self._raise, {key: (head,) for key, head in heads.items()}, witness)
 
     async def give_back(self, ranges: Mapping[SeqKey, tuple[int, int]]) -> None:
         """Turns a counter back if it still stands at the last number of the range."""
         await self._each(self._give_back, {key: (last, first - 1) for key, (first, last) in ranges.items()})
 
-    async def _each(self, script: Script, arguments: Mapping[SeqKey, tuple[int, ...]]) -> None:
+    async def _each(self, script: Script, arguments: Mapping[SeqKey, tuple[int, ...]], *more: str) -> None:
         keys = [_counter(key) for key in arguments]
         values = list(arguments.values())
         await self._link.run(
             [
-                (script, len(group), *(keys[i] for i in group), self._ttl, *_flat(values[i] for i in group))
+                (
+                    script,
+                    len(group),
+                    *(keys[i] for i in group),
+                    self._ttl,
+                    *more,
+                    *_flat(values[i] for i in group),
+                )
                 for group in single(keys)
             ]
         )
@@ -72,7 +88,7 @@ class RedisTail:
         self._ttl = _milliseconds(ttl)
         self._patience = _milliseconds(_CLAIM_PATIENCE)
         self._grouping = grouping
-        self._append = _scripts("tail_append")[0]
+        self._append = load_script(__package__, "tail_append")
         self._read, self._heads, self._rebuild = (
             load_script(__package__, "tail_mark", name)
             for name in ("tail_read", "tail_heads", "tail_rebuild")
@@ -157,13 +173,9 @@ class RedisTail:
             self._unknown = _STILL_TRUSTED
 
 
-def _scripts(*names: str) -> tuple[Script, ...]:
-    return tuple(load_script(__package__, name) for name in names)
-
-
 def _counter(key: SeqKey) -> str:
     name = f"{key.kind.value}:{key.id}"
-    return f"hub:seq:{tag(name)}:{name}"
+    return f"hub:count:{tag(name)}:{name}"
 
 
 def _tail(user: UserKey) -> str:

@@ -1,14 +1,16 @@
 -- KEYS: counters. ARGV: ttl in ms, then how many numbers of each.
--- All or nothing: a counter that is not here must be raised from the store before anything is drawn.
+-- All or nothing: a counter that is not known here must be raised from the store before anything is drawn.
+local last = {}
 for i = 1, #KEYS do
-    if redis.call('EXISTS', KEYS[i]) == 0 then
+    local counter = redis.call('GET', KEYS[i])
+    if not known(counter) then
         return {}
     end
+    last[i] = number_of(counter)
 end
 local first = {}
 for i = 1, #KEYS do
-    local count = tonumber(ARGV[i + 1])
-    first[i] = redis.call('INCRBY', KEYS[i], count) - count + 1
-    redis.call('PEXPIRE', KEYS[i], ARGV[1])
+    redis.call('SET', KEYS[i], OWN .. last[i] + ARGV[i + 1], 'PX', ARGV[1])
+    first[i] = last[i] + 1
 end
 return first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from hub.core.ports import Clock
 from hub.settings import Settings
@@ -12,13 +13,16 @@ from hub.store.sql_commit import SqlCommit
 from hub.store.sql_cursors import SqlCursors
 from hub.store.sql_deliveries import SqlDeliveries
 from hub.store.sql_engine import Database, open_database
+from hub.store.sql_gathering import SqlGathering
 from hub.store.sql_housekeeping import SqlHousekeeping
 from hub.store.sql_messages import SqlMessages
 from hub.store.sql_prior import SqlPrior
+from hub.store.sql_routing import SqlRouting
+from hub.store.sql_scheduled import SqlScheduled
 
 
 class SqlStore:
-    """`MessageStore`, `DeliveryStore` and `Housekeeping` over one database, which others may share."""
+    """`MessageStore`, `DeliveryStore`, `RoutingStore` and `Housekeeping` over one database, which others may share."""
 
     def __init__(self, database: Database, settings: Settings, *, clock: Clock = utc_now) -> None:
         self.database = database
@@ -28,6 +32,8 @@ class SqlStore:
         cursors = SqlCursors(database)
         deliveries = SqlDeliveries(database, clock=clock)
         housekeeping = SqlHousekeeping(database)
+        routing, gathering = SqlRouting(database), SqlGathering(database)
+        scheduled = SqlScheduled(database)
 
         self.prior = prior.prior
         self.conversations = messages.conversations
@@ -42,7 +48,7 @@ class SqlStore:
         self.history = messages.history
         self.inbox_history = messages.inbox_history
         self.floor = messages.floor
-        self.close_gap = cursors.close_gap
+        self.close_gaps = cursors.close_gaps
         self.move_cursors = cursors.move_cursors
         self.move_read = cursors.move_read
         self.acknowledged = cursors.acknowledged
@@ -55,12 +61,34 @@ class SqlStore:
         self.notifications = deliveries.notifications
         self.recipients = deliveries.recipients
 
+        self.settings_of = routing.settings_of
+        self.facts = routing.facts
+        self.superseded_by = routing.superseded_by
+        self.of_notifications = routing.of_notifications
+        self.in_scope = routing.in_scope
+        self.dead = routing.dead
+        self.scrub = routing.scrub
+        self.take_caps = gathering.take_caps
+        self.join_digest = gathering.join_digest
+        self.digest_sizes = gathering.digest_sizes
+        self.schedule = scheduled.schedule
+        self.scheduled = scheduled.scheduled
+        self.take_scheduled = scheduled.take_scheduled
+        self.end_scheduled = scheduled.end_scheduled
+        self._forgetful = (gathering.forget_gathered, scheduled.forget_scheduled)
+
         self.park_receipt = housekeeping.park_receipt
-        self.take_parked = housekeeping.take_parked
+        self.parked = housekeeping.parked
+        self.overtaken = housekeeping.overtaken
+        self.unpark = housekeeping.unpark
         self.forget_parked = housekeeping.forget_parked
         self.forget_batches = housekeeping.forget_batches
         self.forget_idempotency = housekeeping.forget_idempotency
         self.expire_messages = housekeeping.expire_messages
+
+    async def forget_routing(self, before: datetime) -> int:
+        """See the port."""
+        return sum([await forget(before) for forget in self._forgetful])
 
 
 @asynccontextmanager

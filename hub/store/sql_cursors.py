@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from hub.core.message import (
 from hub.core.ports import NewId
 from hub.store import sql_rows as rows
 from hub.store.columns import to_micros
-from hub.store.sql_bulk import Clash, Insertion, Listing
+from hub.store.sql_bulk import Clash, Insertion, Listing, insert_all
 from hub.store.sql_engine import Database
 from hub.store.tables import metadata
 
@@ -37,7 +37,7 @@ MESSAGE = metadata.tables["message"]
 QUEUE_ENTRY = metadata.tables["queue_entry"]
 
 GAP_LIMIT = 1_000
-"""Numbers that one call closes at most; the next call goes on."""
+"""Numbers of one gap that a call closes at most; the next call goes on."""
 _DEVICES = 2_000
 _SENDERS = 50
 # Who wrote is looked for among this many newest of the newly read, so that a year's backlog costs no scan.
@@ -60,6 +60,10 @@ class SqlCursors:
         self._dialect = database.dialect
         self._acked = Listing(self._dialect, id=int, seq=int)
         self._users = Listing(self._dialect, id=int)
+        self._conversations = Listing(self._dialect, id=str)
+        self._apps = select(CONVERSATION.c.id, CONVERSATION.c.app_id).where(
+            CONVERSATION.c.id.in_(self._conversations.select)
+        )
         acked = self._acked.select.subquery("acked")
         self._forward = (
             update(DEVICE)
@@ -67,27 +71,34 @@ class SqlCursors:
             .values(cursor=acked.c.seq)
         )
 
-    async def close_gap(self, key: SeqKey, first: int, last: int, *, new_id: NewId, now: datetime) -> None:
-        """See the port. At most GAP_LIMIT numbers, the lowest."""
-        numbers = range(first, min(last, first + GAP_LIMIT - 1) + 1)
+    async def close_gaps(
+        self, gaps: Sequence[tuple[SeqKey, int, int]], *, new_id: NewId, now: datetime
+    ) -> None:
+        """See the port. In one order, so that two nodes cannot wait for each other."""
+        numbers = sorted(
+            (key.kind, key.id, number)
+            for key, first, last in gaps
+            for number in range(first, min(last, first + GAP_LIMIT - 1) + 1)
+        )
+        entries = [(int(id_), number, None, None) for kind, id_, number in numbers if kind is SeqKind.USER]
+        missing = [(id_, number) for kind, id_, number in numbers if kind is SeqKind.CONVERSATION]
 
         async def work(connection: AsyncConnection) -> None:
-            if key.kind is SeqKind.USER:
-                entries = [(int(key.id), number, None, None) for number in numbers]
-                await _closed_entries.run(connection, self._dialect, entries)
-                return
-            conversation = ConversationId(key.id)
-            app = await connection.scalar(
-                select(CONVERSATION.c.app_id).where(CONVERSATION.c.id == conversation)
+            asked = self._conversations.of(sorted({id_ for id_, _ in missing}))
+            apps = (
+                {row.id: row.app_id for row in await connection.execute(self._apps, asked)} if missing else {}
             )
-            if app is not None:
-                tombstones = [
-                    rows.message_values(_tombstone(AppId(app), conversation, number, new_id, now))
-                    for number in numbers
-                ]
-                await _closed_messages.run(connection, self._dialect, tombstones)
+            tombstones = [
+                rows.message_values(_tombstone(AppId(apps[id_]), ConversationId(id_), number, new_id, now))
+                for id_, number in missing
+                if id_ in apps
+            ]
+            await insert_all(
+                connection, self._dialect, [(_closed_entries, entries), (_closed_messages, tombstones)]
+            )
 
-        await self._database.write(work)
+        if numbers:
+            await self._database.write(work)
 
     async def move_cursors(self, cursors: Mapping[DeviceKey, int]) -> None:
         """See the port."""

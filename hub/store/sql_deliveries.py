@@ -17,6 +17,7 @@ from hub.store.columns import to_micros
 from hub.store.sql_bulk import Clash, Insertion, Listing
 from hub.store.sql_engine import Database
 from hub.store.tables import metadata
+from hub.store.webhook_deliveries import Before, put_delivery_events
 
 ATTEMPT = metadata.tables["attempt"]
 DELIVERY = metadata.tables["delivery"]
@@ -49,7 +50,7 @@ class SqlDeliveries:
         self._by_id = select(*_columns).where(DELIVERY.c.id.in_(ids))
         self._known = select(DELIVERY.c.id).where(DELIVERY.c.id.in_(ids))
         self._locked = (
-            select(DELIVERY.c.id, DELIVERY.c.version)
+            select(DELIVERY.c.id, DELIVERY.c.version, DELIVERY.c.state, DELIVERY.c.read)
             .where(DELIVERY.c.id.in_(ids))
             .order_by(DELIVERY.c.id)
             .with_for_update()
@@ -128,22 +129,29 @@ class SqlDeliveries:
         new: Sequence[Delivery],
         attempts: Sequence[Attempt],
     ) -> frozenset[DeliveryId]:
-        written = await self._write(connection, changes)
+        written, before = await self._write(connection, changes)
         reached = {(change.message, change.user) for change in written}
         inserted = await self._insert(connection, [d for d in new if (d.message, d.user) in reached])
         await self._note_events(connection, written, inserted)
+        told = [*((d, d.version + 1) for d in written), *((d, d.version) for d in inserted)]
+        await put_delivery_events(
+            connection, self._dialect, told, before, attempts=attempts, at=self._clock()
+        )
         ids = frozenset(delivery.id for delivery in (*written, *inserted))
         await self._note_attempts(connection, [a for a in attempts if a.delivery in ids])
         return ids
 
-    async def _write(self, connection: AsyncConnection, changes: Sequence[Delivery]) -> list[Delivery]:
+    async def _write(
+        self, connection: AsyncConnection, changes: Sequence[Delivery]
+    ) -> tuple[list[Delivery], Before]:
         """Lock, compare, write. Of two changes of one row the first counts."""
         found = await connection.execute(self._locked, self._ids.of([c.id for c in changes]))
-        versions = {row.id: row.version for row in found}
+        known = {row.id: row for row in found}
+        versions = {id_: row.version for id_, row in known.items()}
         written = [c for c in changes if versions.pop(c.id, None) == c.version]
         values = [rows.delivery_values(change, version=change.version + 1) for change in written]
         await _changed.run(connection, self._dialect, values)
-        return written
+        return written, {id_: (row.state, row.read) for id_, row in known.items()}
 
     async def _insert(self, connection: AsyncConnection, new: Sequence[Delivery]) -> list[Delivery]:
         if not new:

@@ -7,10 +7,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, bindparam, delete, select, tuple_, update
+from sqlalchemy import Column, ColumnElement, Row, Table, and_, bindparam, delete, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hub.core.delivery import DeliveryId
 from hub.core.message import SYSTEM, TOMBSTONE, SeqKind
+from hub.core.ports import Parked
 from hub.store.columns import to_micros
 from hub.store.sql_bulk import Clash, Insertion, Listing
 from hub.store.sql_engine import Database
@@ -40,7 +42,22 @@ _parked = Insertion(
     Clash.UPDATE,
     ("outcome", "created_at"),
 )
+_matched = select(
+    RECEIPT_PARKED.c.channel,
+    RECEIPT_PARKED.c.provider_id,
+    RECEIPT_PARKED.c.outcome,
+    DELIVERY.c.id.label("delivery_id"),
+).join(
+    DELIVERY,
+    and_(
+        DELIVERY.c.channel == RECEIPT_PARKED.c.channel, DELIVERY.c.provider_id == RECEIPT_PARKED.c.provider_id
+    ),
+)
 _floor_rows = Insertion(RETENTION_FLOOR, ("kind", "id", "seq"), Clash.UPDATE, ("seq",))
+
+
+def _parked_of(row: Row[Any]) -> Parked:
+    return Parked(row.channel, row.provider_id, row.outcome, DeliveryId(row.delivery_id))
 
 
 class SqlHousekeeping:
@@ -71,23 +88,35 @@ class SqlHousekeeping:
         row = (channel, provider_id, outcome, to_micros(now))
         await self._database.write(lambda c: _parked.run(c, self._dialect, [row]))
 
-    async def take_parked(self, channel: str, provider_ids: Collection[str]) -> Mapping[str, str]:
-        """See the port. Who takes first has it."""
-        mine = (
-            RECEIPT_PARKED.c.channel == channel,
-            RECEIPT_PARKED.c.provider_id.in_(self._ids.select),
+    async def parked(self, channel: str, provider_ids: Collection[str]) -> Sequence[Parked]:
+        """See the port."""
+        if not provider_ids:
+            return []
+        mine = _matched.where(
+            RECEIPT_PARKED.c.channel == channel, RECEIPT_PARKED.c.provider_id.in_(self._ids.select)
         )
-        query = select(RECEIPT_PARKED.c.provider_id, RECEIPT_PARKED.c.outcome).where(*mine)
-        wanted = self._ids.of(list(provider_ids))
-        if not provider_ids or not await self._database.rows(query, wanted):
-            return {}
+        return [_parked_of(row) for row in await self._database.rows(mine, self._ids.of(list(provider_ids)))]
 
-        async def work(connection: AsyncConnection) -> Mapping[str, str]:
-            found = (await connection.execute(query.with_for_update(), wanted)).all()
-            await connection.execute(delete(RECEIPT_PARKED).where(*mine), wanted)
-            return {row.provider_id: row.outcome for row in found}
+    async def overtaken(self, *, since: datetime, limit: int) -> Sequence[Parked]:
+        """See the port."""
+        left = _matched.where(RECEIPT_PARKED.c.created_at > since).limit(limit)
+        return [_parked_of(row) for row in await self._database.rows(left)]
 
-        return await self._database.write(work)
+    async def unpark(self, receipts: Collection[Parked]) -> None:
+        """See the port. A later receipt of the same id that came meanwhile stays."""
+
+        async def work(connection: AsyncConnection) -> None:
+            for receipt in sorted(receipts, key=lambda one: (one.channel, one.provider_id)):
+                await connection.execute(
+                    delete(RECEIPT_PARKED).where(
+                        RECEIPT_PARKED.c.channel == receipt.channel,
+                        RECEIPT_PARKED.c.provider_id == receipt.provider_id,
+                        RECEIPT_PARKED.c.outcome == receipt.receipt,
+                    )
+                )
+
+        if receipts:
+            await self._database.write(work)
 
     async def forget_parked(self, before: datetime) -> int:
         """See the port."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from hub.core.message import (
     NotificationDraft,
     NotificationId,
     Published,
+    TemplatePin,
     UserKey,
 )
 from hub.core.outcome import Accepted, Delivered, Outcome, Reason, Rejected, Retry, Unknown
@@ -53,6 +55,8 @@ NOTIFICATION_COLUMNS = (
     "dedupe_key",
     "collapse_key",
     "metadata",
+    "thread",
+    "extras",
     "recipients",
     "created_at",
     "expires_at",
@@ -77,6 +81,12 @@ DELIVERY_COLUMNS = (
     "provider_id",
     "escalated",
     "read",
+    "priority",
+    "tried_at",
+    "doubt_since",
+    "spent",
+    "replayed_at",
+    "callback",
     "created_at",
 )
 # What a delivery's life can change.
@@ -90,6 +100,10 @@ DELIVERY_CHANGES = (
     "provider_id",
     "escalated",
     "read",
+    "tried_at",
+    "doubt_since",
+    "spent",
+    "replayed_at",
 )
 EVENT_COLUMNS = ("delivery_id", "version", "at", "state", "reason")
 ATTEMPT_COLUMNS = (
@@ -101,9 +115,11 @@ ATTEMPT_COLUMNS = (
     "reason",
     "provider_id",
     "detail",
+    "code",
 )
-ATTEMPT_RESULT = ("finished_at", "outcome", "reason", "provider_id", "detail")
+ATTEMPT_RESULT = ("finished_at", "outcome", "reason", "provider_id", "detail", "code")
 DETAIL_LIMIT = 512
+CODE_LIMIT = 32
 
 _Values = tuple[Any, ...]
 _mentions = msgspec.json.Decoder(tuple[str, ...])
@@ -172,14 +188,36 @@ def notification_values(draft: Draft, notification: NotificationDraft, published
         notification.dedupe_key,
         notification.collapse_key,
         notification.metadata,
+        notification.thread,
+        _extras_of(notification),
         msgspec.json.encode([entry.user for entry in published.entries]).decode(),
         to_micros(message.created_at),
         None if expires is None else to_micros(expires),
     )
 
 
+class _Extras(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a notification carries and nobody searches for."""
+
+    digest_key: str | None = None
+    template: TemplatePin | None = None
+    data: str | None = None
+    callback: str | None = None
+    task: str | None = None
+
+
+_extras = msgspec.json.Decoder(_Extras)
+_PLAIN = _Extras()
+
+
+def _extras_of(draft: NotificationDraft) -> str | None:
+    extras = _Extras(draft.digest_key, draft.template, draft.data, draft.callback, draft.task)
+    return None if extras == _PLAIN else msgspec.json.encode(extras).decode()
+
+
 def notification_of(row: Row[Any]) -> NotificationRow:
     """The notification of a row with all its columns."""
+    extras = _PLAIN if row.extras is None else _extras.decode(row.extras)
     draft = NotificationDraft(
         id=NotificationId(row.id),
         type=row.type,
@@ -189,6 +227,12 @@ def notification_of(row: Row[Any]) -> NotificationRow:
         dedupe_key=row.dedupe_key,
         collapse_key=row.collapse_key,
         metadata=row.metadata,
+        thread=row.thread,
+        digest_key=extras.digest_key,
+        template=extras.template,
+        data=extras.data,
+        callback=extras.callback,
+        task=extras.task,
     )
     return NotificationRow(
         id=draft.id,
@@ -202,7 +246,6 @@ def notification_of(row: Row[Any]) -> NotificationRow:
 
 def delivery_values(delivery: Delivery, *, version: int) -> _Values:
     """The row of a delivery, at this version."""
-    due, expires = delivery.due_at, delivery.expires_at
     return (
         delivery.id,
         delivery.app,
@@ -217,14 +260,24 @@ def delivery_values(delivery: Delivery, *, version: int) -> _Values:
         delivery.state.value,
         version,
         delivery.attempts,
-        None if due is None else to_micros(due),
-        None if expires is None else to_micros(expires),
+        _micros(delivery.due_at),
+        _micros(delivery.expires_at),
         None if delivery.reason is None else delivery.reason.value,
         delivery.provider_id,
         delivery.escalated,
         delivery.read,
+        delivery.priority,
+        _micros(delivery.tried_at),
+        _micros(delivery.doubt_since),
+        delivery.spent,
+        _micros(delivery.replayed_at),
+        delivery.callback,
         to_micros(delivery.created_at),
     )
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)
 
 
 def delivery_of(row: Row[Any]) -> Delivery:
@@ -250,6 +303,12 @@ def delivery_of(row: Row[Any]) -> Delivery:
         provider_id=row.provider_id,
         escalated=row.escalated,
         read=row.read,
+        priority=row.priority,
+        tried_at=row.tried_at,
+        doubt_since=row.doubt_since,
+        spent=row.spent,
+        replayed_at=row.replayed_at,
+        callback=row.callback,
     )
 
 
@@ -262,7 +321,7 @@ def event_values(delivery: Delivery, *, version: int, at: int) -> _Values:
 def attempt_values(attempt: Attempt) -> _Values:
     """The row of one try."""
     finished = attempt.finished_at
-    outcome, reason, provider_id, detail = _outcome_values(attempt.outcome)
+    outcome, reason, provider_id, detail, code = _outcome_values(attempt.outcome)
     return (
         attempt.delivery,
         attempt.number,
@@ -272,23 +331,24 @@ def attempt_values(attempt: Attempt) -> _Values:
         reason,
         provider_id,
         detail[:DETAIL_LIMIT],
+        code[:CODE_LIMIT],
     )
 
 
-def _outcome_values(outcome: Outcome | None) -> tuple[str | None, str | None, str | None, str]:
+def _outcome_values(outcome: Outcome | None) -> tuple[str | None, str | None, str | None, str, str]:
     match outcome:
         case None:
-            return None, None, None, ""
+            return None, None, None, "", ""
         case Delivered(provider_id, detail):
-            return "delivered", None, provider_id, detail
+            return "delivered", None, provider_id, detail, ""
         case Accepted(provider_id, detail):
-            return "accepted", None, provider_id, detail
+            return "accepted", None, provider_id, detail, ""
         case Retry(reason, _, detail):
-            return "retry", reason.value, None, detail
-        case Rejected(reason, detail):
-            return "rejected", reason.value, None, detail
-        case Unknown(reason, detail):
-            return "unknown", reason.value, None, detail
+            return "retry", reason.value, None, detail, outcome.code
+        case Rejected(reason, detail, code):
+            return "rejected", reason.value, None, detail, code
+        case Unknown(reason, detail, code):
+            return "unknown", reason.value, None, detail, code
 
 
 def refs_of(published: tuple[Published, ...]) -> bytes:

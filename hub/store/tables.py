@@ -202,7 +202,12 @@ class Notification(Table, table=True):
     """A message with a policy. `recipients` is a JSON list of user numbers, in the order asked for."""
 
     __tablename__ = "notification"
-    __table_args__ = (UniqueConstraint("app_id", "dedupe_key"), _MYSQL)
+    __table_args__ = (
+        UniqueConstraint("app_id", "dedupe_key"),
+        Index(None, "app_id", "collapse_key", "id"),
+        Index(None, "app_id", "thread", "id"),
+        _MYSQL,
+    )
     id: str = _id(key=True)
     app_id: str = Field(sa_type=String(40))
     message_id: str = Field(sa_type=String(40), index=True)
@@ -213,6 +218,9 @@ class Notification(Table, table=True):
     dedupe_key: str | None = Field(default=None, sa_type=String(200))
     collapse_key: str | None = Field(default=None, sa_type=String(200))
     metadata_: str | None = Field(default=None, sa_column=Column("metadata", LongText, nullable=True))
+    thread: str | None = Field(default=None, sa_type=String(200))
+    extras: str | None = Field(default=None, sa_type=LongText)
+    """JSON of what is never searched for: digest_key, template, data, callback, task."""
     recipients: str = Field(sa_type=LongText)
     created_at: datetime = Field(sa_type=UtcTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcTime)
@@ -226,6 +234,7 @@ class DeliveryRow(Table, table=True):
         UniqueConstraint("message_id", "user_id", "hop"),
         Index(None, "due_at"),
         Index("ix_delivery_open", "user_id", "state", "due_at"),
+        Index(None, "app_id", "state", "created_at"),
         Index(None, "channel", "provider_id"),
         _MYSQL,
     )
@@ -248,6 +257,12 @@ class DeliveryRow(Table, table=True):
     provider_id: str | None = Field(default=None, sa_type=String(128))
     escalated: bool = False
     read: bool = False
+    priority: str = Field(default="normal", sa_type=String(16))
+    tried_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    doubt_since: datetime | None = Field(default=None, sa_type=UtcTime)
+    spent: int = 0
+    replayed_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    callback: str | None = Field(default=None, sa_type=String(64))
     created_at: datetime = Field(sa_type=UtcTime)
 
 
@@ -274,6 +289,8 @@ class AttemptRow(Table, table=True):
     reason: str | None = Field(default=None, sa_type=String(32))
     provider_id: str | None = Field(default=None, sa_type=String(128))
     detail: str = Field(default="", sa_type=String(512))
+    code: str = Field(default="", sa_type=String(32))
+    """The provider's own code."""
 
 
 class ReceiptParked(Table, table=True):

@@ -8,6 +8,7 @@ import pytest
 
 from hub.settings import Settings
 from hub.store.migrate import upgrade
+from tests.contract.books_world import BooksWorld, memory_world, populate, sql_books
 from tests.contract.store_world import MemoryWorld, World, sql_world
 from tests.services import DatabaseServer
 
@@ -33,7 +34,7 @@ def store_kind(request: pytest.FixtureRequest) -> str:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests of the contract run over all stores, those that ask for SQL over the databases."""
-    if "world" in metafunc.fixturenames:
+    if {"world", "shelf"} & set(metafunc.fixturenames):
         metafunc.parametrize("store_kind", ["memory", *SQL], indirect=True)
     elif "migrated_url" in metafunc.fixturenames:
         metafunc.parametrize("store_kind", SQL, indirect=True)
@@ -66,3 +67,16 @@ async def world(request: pytest.FixtureRequest, store_kind: str) -> AsyncIterato
         return
     async with sql_world(request.getfixturevalue("migrated_url")) as made:
         yield made
+
+
+@pytest.fixture
+async def shelf(request: pytest.FixtureRequest, store_kind: str) -> AsyncIterator[BooksWorld]:
+    """Books of each kind, with a few accounts."""
+    if store_kind == "memory":
+        world = memory_world()
+        await populate(world)
+        yield world
+        return
+    async with sql_books(request.getfixturevalue("migrated_url")) as world:
+        await populate(world)
+        yield world

@@ -37,6 +37,14 @@ class SequencerContract:
         await sequencer.raise_to({ONE: 100})
         assert await sequencer.draw({ONE: 1}) == {ONE: 101}
 
+    async def test_who_kept_the_counters_before_the_store_was_asked_still_keeps_them(
+        self, sequencer: Sequencer
+    ) -> None:
+        assert await sequencer.draw({ONE: 1}) == {}
+        witness = sequencer.witness()
+        await sequencer.raise_to({ONE: 5}, witness=witness)
+        assert await sequencer.draw({ONE: 1}) == {ONE: 6}
+
     async def test_what_was_drawn_last_can_be_given_back(self, sequencer: Sequencer) -> None:
         await sequencer.raise_to({ONE: 0, ROOM: 0})
         await sequencer.draw({ONE: 2, ROOM: 3})

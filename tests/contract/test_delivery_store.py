@@ -8,9 +8,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState
-from hub.core.message import NotificationId, UserKey
+from hub.core.message import NotificationId, TemplatePin, UserKey
 from hub.core.outcome import Accepted, Reason, Rejected, Retry
 from hub.core.policy import Hop, Mode, OnUnknown, Policy, Success
+from hub.core.ports import Parked
 from tests.contract.store_builders import batch, delivery, inbox, item, notification, saved
 from tests.contract.store_world import APP, NOW, World
 
@@ -47,6 +48,10 @@ async def test_a_planned_delivery_is_read_back_as_it_was(world: World) -> None:
         provider_id="msgid-1",
         escalated=True,
         read=True,
+        tried_at=NOW - MINUTE,
+        doubt_since=NOW - 2 * MINUTE,
+        spent=2,
+        replayed_at=NOW - 3 * MINUTE,
     )
     assert list(await world.store.deliveries([row.id, DeliveryId("dlv_none")])) == [row]
     assert await world.store.save([full]) == {row.id}
@@ -192,6 +197,24 @@ async def test_a_notification_keeps_its_policy_and_its_recipients_in_order(world
     assert await world.store.notifications([]) == {}
 
 
+async def test_a_notification_keeps_what_channels_and_callbacks_need_of_it(world: World) -> None:
+    told = replace(
+        notification(POLICY),
+        thread="inst-7",
+        digest_key="周报",
+        template=TemplatePin("approval", 3, "zh-CN"),
+        data='{"金额":"1200.00"}',
+        callback="whe_oa",
+        task="oa:7",
+        collapse_key="task:2",
+    )
+    one = item(inbox().id, 1, {world.people[0]: 1}, notification=told, inbox=True)
+    row = replace(delivery(one[1], world.people[0]), priority="high", callback="whe_oa")
+    await world.store.commit(batch(one, made=[inbox()], deliveries=[row]))
+    assert (await world.store.notifications([told.id]))[told.id].draft == told
+    assert list(await world.store.deliveries([row.id])) == [row]
+
+
 async def test_users_have_the_products_ids(world: World) -> None:
     one, other = world.people[:2]
     found = await world.store.recipients([one, other, UserKey(10**9)])
@@ -208,14 +231,38 @@ async def test_a_large_batch_of_changes_is_written(world: World) -> None:
     assert {row.version for row in found} == {1}
 
 
-async def test_a_parked_receipt_is_handed_out_once(world: World) -> None:
-    await world.store.park_receipt("wechat_mp", "m1", '{"已":1}', NOW)
-    await world.store.park_receipt("wechat_mp", "m1", '{"已":2}', NOW)
+async def accepted_as(world: World, provider_id: str) -> Delivery:
+    """A delivery whose provider's id has just been saved."""
+    (row,) = await planned(world, world.people[:1])
+    done = replace(row, state=DeliveryState.ACCEPTED, channel="wechat_mp", provider_id=provider_id)
+    assert await world.store.save([done])
+    return row
+
+
+async def test_a_parked_receipt_stays_until_it_has_been_settled(world: World) -> None:
+    for receipt in ('{"已":1}', '{"已":2}'):
+        await world.store.park_receipt("wechat_mp", "m1", receipt, NOW)
     await world.store.park_receipt("wechat_mp", "m2", "{}", NOW)
     await world.store.park_receipt("miniprogram", "m1", "{}", NOW)
-    assert await world.store.take_parked("wechat_mp", ["m1", "m3"]) == {"m1": '{"已":2}'}
-    assert await world.store.take_parked("wechat_mp", ["m1"]) == {}
-    assert await world.store.take_parked("wechat_mp", []) == {}
+    assert await world.store.parked("wechat_mp", ["m1"]) == [], "nobody knows yet whose it is"
+    row = await accepted_as(world, "m1")
+    expected = [Parked("wechat_mp", "m1", '{"已":2}', row.id)]
+    for _ in range(2):
+        assert await world.store.parked("wechat_mp", ["m1", "m3"]) == expected
+        assert await world.store.overtaken(since=NOW - MINUTE, limit=10) == expected
+    assert await world.store.overtaken(since=NOW, limit=10) == []
+    assert await world.store.parked("wechat_mp", []) == []
+    await world.store.unpark(expected)
+    await world.store.unpark([])
+    assert await world.store.overtaken(since=NOW - MINUTE, limit=10) == []
     assert await world.store.forget_parked(NOW) == 0
     assert await world.store.forget_parked(NOW + MINUTE) == 2
-    assert await world.store.take_parked("wechat_mp", ["m2"]) == {}
+
+
+async def test_a_later_receipt_is_not_removed_with_the_one_that_was_settled(world: World) -> None:
+    row = await accepted_as(world, "m1")
+    await world.store.park_receipt("wechat_mp", "m1", '{"已":1}', NOW)
+    settled = await world.store.parked("wechat_mp", ["m1"])
+    await world.store.park_receipt("wechat_mp", "m1", '{"已":2}', NOW)
+    await world.store.unpark(settled)
+    assert await world.store.parked("wechat_mp", ["m1"]) == [Parked("wechat_mp", "m1", '{"已":2}', row.id)]

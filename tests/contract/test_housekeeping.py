@@ -55,7 +55,7 @@ async def test_closed_gaps_go_with_what_was_before_them(world: World) -> None:
     group = await world.make_group("cnv_g", [one])
     key = SeqKey.of_user(one)
     await world.store.commit(batch(item(group, 1, {one: 1}), item(group, 2, {one: 3})))
-    await world.store.close_gap(key, 2, 2, new_id=lambda prefix: prefix, now=NOW)
+    await world.store.close_gaps([(key, 2, 2)], new_id=lambda prefix: prefix, now=NOW)
     await world.store.commit(batch(item(group, 3, {one: 4}, at=NOW + DAY), at=NOW + DAY))
     await world.store.expire_messages(NOW + DAY)
     assert [e.user_seq for e in await world.store.entries(one, after=0, limit=9)] == [4]

@@ -74,7 +74,7 @@ async def test_a_gap_in_a_queue_is_closed_once(world: World) -> None:
     group = await world.make_group("cnv_g", [one])
     await world.store.commit(batch(item(group, 1, {one: 1}), item(group, 2, {one: 4})))
     for _ in range(2):
-        await world.store.close_gap(SeqKey.of_user(one), 1, 4, new_id=new_id, now=NOW)
+        await world.store.close_gaps([(SeqKey.of_user(one), 1, 4)], new_id=new_id, now=NOW)
     entries = await world.store.entries(one, after=0, limit=9)
     assert [(e.user_seq, e.message is None) for e in entries] == [
         (1, False),
@@ -90,7 +90,7 @@ async def test_a_gap_in_a_conversation_is_closed_by_tombstones(world: World) -> 
     one = world.people[0]
     group = await world.make_group("cnv_g", [one])
     await world.store.commit(batch(item(group, 1, {one: 1}), item(group, 3, {one: 2})))
-    await world.store.close_gap(SeqKey.of_conversation(group), 1, 3, new_id=new_id, now=NOW)
+    await world.store.close_gaps([(SeqKey.of_conversation(group), 1, 3)], new_id=new_id, now=NOW)
     page = await world.store.history(group, after=0, before=None, limit=9)
     assert [message.kind for message in page] == ["text", TOMBSTONE, "text"]
     closed = page[1]
@@ -98,7 +98,7 @@ async def test_a_gap_in_a_conversation_is_closed_by_tombstones(world: World) -> 
     with pytest.raises(SequenceTaken):
         await world.store.commit(batch(item(group, 2, {one: 3})))
     nowhere = SeqKey.of_conversation(ConversationId("cnv_none"))
-    await world.store.close_gap(nowhere, 1, 2, new_id=new_id, now=NOW)
+    await world.store.close_gaps([(nowhere, 1, 2)], new_id=new_id, now=NOW)
 
 
 async def test_a_late_writer_and_the_closing_of_its_gap_never_both_win(world: World) -> None:
@@ -108,17 +108,50 @@ async def test_a_late_writer_and_the_closing_of_its_gap_never_both_win(world: Wo
     for n in range(1, 6):
         late = batch(item(group, n, {one: n}))
         writing = asyncio.ensure_future(world.store.commit(late))
-        closing = world.sibling().close_gap(key, n, n, new_id=new_id, now=NOW)
+        closing = world.sibling().close_gaps([(key, n, n)], new_id=new_id, now=NOW)
         answers = await asyncio.gather(writing, closing, return_exceptions=True)
         (entry,) = await world.store.entries(one, after=n - 1, limit=1)
         assert (entry.message is None) == isinstance(answers[0], SequenceTaken)
-        await world.store.close_gap(SeqKey.of_conversation(group), n, n, new_id=new_id, now=NOW)
+        await world.store.close_gaps([(SeqKey.of_conversation(group), n, n)], new_id=new_id, now=NOW)
 
 
 async def test_a_wide_gap_is_closed_in_parts(world: World) -> None:
     one = world.people[0]
-    await world.store.close_gap(SeqKey.of_user(one), 1, 10**9, new_id=new_id, now=NOW)
+    await world.store.close_gaps([(SeqKey.of_user(one), 1, 10**9)], new_id=new_id, now=NOW)
     assert await world.store.heads([SeqKey.of_user(one)]) == {SeqKey.of_user(one): 1_000}
+
+
+async def test_many_gaps_are_closed_at_once(world: World) -> None:
+    people = await world.make_people(30)
+    group = await world.make_group("cnv_g", people)
+    other = await world.make_group("cnv_h", people)
+    await world.store.commit(batch(item(group, 3, dict.fromkeys(people, 4)), item(other, 2, {people[0]: 6})))
+    gaps = [(SeqKey.of_user(one), 1, 4) for one in reversed(people)]
+    gaps += [(SeqKey.of_conversation(ConversationId("cnv_none")), 1, 2)]
+    gaps += [(SeqKey.of_conversation(other), 1, 1), (SeqKey.of_conversation(group), 1, 3)]
+    gaps += [(SeqKey.of_user(people[0]), 5, 5)]
+    for _ in range(2):
+        await world.store.close_gaps(gaps, new_id=new_id, now=NOW)
+    await world.store.close_gaps([], new_id=new_id, now=NOW)
+    for one in people:
+        entries = await world.store.entries(one, after=0, limit=9)
+        closed = [1, 2, 3, 5] if one == people[0] else [1, 2, 3]
+        assert [entry.user_seq for entry in entries if entry.message is None] == closed
+    for conversation, seqs in ((group, [1, 2]), (other, [1])):
+        page = await world.store.history(conversation, after=0, before=None, limit=9)
+        assert [message.seq for message in page if message.kind == TOMBSTONE] == seqs
+        assert len(page) == len(seqs) + 1
+
+
+async def test_two_nodes_close_the_same_gaps_at_once(world: World) -> None:
+    people = await world.make_people(20)
+    gaps = [(SeqKey.of_user(one), 1, 5) for one in people]
+    await asyncio.gather(
+        world.store.close_gaps(gaps, new_id=new_id, now=NOW),
+        world.sibling().close_gaps(gaps[::-1], new_id=new_id, now=NOW),
+    )
+    keys = [key for key, _, _ in gaps]
+    assert await world.store.heads(keys) == dict.fromkeys(keys, 5)
 
 
 async def test_device_cursors_only_move_forward(world: World) -> None:

@@ -1,9 +1,9 @@
-"""Entries, and tails on a real engine, for tests."""
+"""Entries, tails on a real engine, and servers that go back, for tests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from hub.core.errors import QueueUnavailable
@@ -11,6 +11,7 @@ from hub.core.message import Entry, MessageId, SeqKey, UserKey
 from hub.partitions import user_tag
 from hub.redis_link import RedisLink
 from hub.store.queue_redis import RedisTail
+from tests.services import RedisServer
 
 ANN = UserKey(1)
 KEY = SeqKey.of_user(ANN)
@@ -35,6 +36,28 @@ async def trusted(tail: RedisTail, last: int) -> None:
     """A tail that has been told everything up to `last`."""
     await tail.rebuild(ANN, entries(1, last), head=last)
     assert list(await tail.heads([ANN])) == [last]
+
+
+def another_life(server: RedisServer) -> None:
+    """As after a restart with its newest file, or a failover to a replica that had everything."""
+    for words in (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), ("SCRIPT", "FLUSH")):
+        answer = server.command(*words)
+        assert answer.startswith(b"+OK"), answer
+
+
+async def copy_of(link: RedisLink) -> Mapping[bytes, bytes]:
+    """All that is there now, as a replica or a file has it; when it would expire is left out."""
+    await back(link)
+    keys = await link.ask("KEYS", "*")
+    return dict(zip(keys, await link.run([("DUMP", key) for key in keys]), strict=True))
+
+
+async def fail_over(server: RedisServer, link: RedisLink, copy: Mapping[bytes, bytes]) -> None:
+    """Another server takes over, which has this copy and nothing of what came later."""
+    await back(link)
+    server.flush()
+    await link.run([("RESTORE", key, 0, dump, "REPLACE") for key, dump in copy.items()])
+    another_life(server)
 
 
 async def back(link: RedisLink) -> None:

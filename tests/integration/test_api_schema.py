@@ -22,8 +22,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from hub.api import new_app
+from hub.core.webhooks import WebhookEvent, WebhookEventId
 from hub.settings import Settings
-from tests.unit.api.harness import new_id, open_world, sqlite_url
+from tests.unit.api.harness import MINE, new_id, open_world, sqlite_url
 
 EXAMPLES = int(os.environ.get("HUB_SCHEMA_EXAMPLES", "20"))
 """Per operation. 200 make more than ten thousand in all."""
@@ -70,15 +71,30 @@ async def _serve(live: Live, url: str) -> None:
             "route": {"steps": [{"channel": "wechat_mp"}]},
         }
         notification = await world.post("/v1/notifications", body)
+        texts = {"zh-CN": {"title": "待办:{{ title }}"}, "en": {"title": "To do: {{ title }}"}}
+        template = {"texts": texts, "default_locale": "zh-CN", "variables": {"title": "text"}}
+        await world.call("PUT", "/v1/templates/todo", json=template)
         deliveries = await world.get("/v1/deliveries")
         await world.post(f"/v1/conversations/{group}/messages", {"body": "大家好"})
+        hook = await world.post("/v1/webhooks", {"url": "https://example.com/hook"})
+        event = WebhookEvent(WebhookEventId("evt_1"), MINE, "x.y", world.clock(), '{"题":1}')
+        await world.hub.webhooks.put_events([event])
+        account = await world.post(
+            "/v1/wechat/accounts",
+            {"channel": "miniprogram", "name": "号", "appid": f"wx{7:016x}", "secret": "0" * 32},
+        )
         live.ids = {
+            "webhook_id": hook["id"],
+            "event_id": event.id,
             "conversation_id": group,
             "notification_id": notification["id"],
             "delivery_id": deliveries["data"][0]["id"],
             "user_id": "王小明",
             "app_id": "shop",
+            "account_id": account["id"],
             "name": "urgent",
+            "key": "todo",
+            "version": "1",
         }
         live.ready.set()
         while not live.over.is_set():
@@ -127,7 +143,7 @@ def test_every_answer_is_one_that_is_described(case: Any, live: Live) -> None:
     if operation["security"]:
         case.headers["Authorization"] = f"Bearer {live.admin if by_key else live.user}"
     # Every other request is about something that exists: a made-up id would be 404 and show little.
-    if live.calls % 2 and operation["operationId"] not in {"signOutUser", "removeMember"}:
+    if live.calls % 2 and operation["operationId"] not in {"signOutUser", "removeMember", "deleteAccount"}:
         for name in case.path_parameters or {}:
             case.path_parameters[name] = live.ids.get(name, case.path_parameters[name])
     case.call_and_validate(base_url=live.url, checks=CHECKS, timeout=20)

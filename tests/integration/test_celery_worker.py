@@ -60,7 +60,7 @@ def worker(directory: Path, settings: Settings, redis: RedisServer, pool: str) -
         "PYTHONPATH": Path.cwd(),
     }
     words = f"-m celery -A tests.support.worker_app:app worker -B -P {pool} -c 2 --without-gossip --without-mingle"
-    queues = f"-Q hub.deliveries,hub.chores -l INFO -s {directory / 'beat'}"
+    queues = f"-l INFO -s {directory / 'beat'}"
     command = [
         "env",
         *(f"{k}={v}" for k, v in environment.items()),

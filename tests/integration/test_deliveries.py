@@ -17,6 +17,7 @@ from hub.core.identity import EndUser
 from hub.core.message import UserKey
 from hub.core.outcome import Accepted, Delivered, Outcome, Reason, Rejected
 from hub.core.policy import Hop, OnUnknown, Policy, Success
+from hub.core.receipts import encode
 from hub.core.retry import RetryPolicy
 from tests.fakes.channel import (
     ScriptedChannel,
@@ -78,6 +79,13 @@ class Scene:
         return [(d.channel, d.state) for d in await self.rows()]
 
 
+async def called(channel: ScriptedChannel) -> None:
+    """Wait until the channel has been asked for something."""
+    async with asyncio.timeout(10):
+        while not channel.calls:
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 async def scene(tmp_path: Path, database_url: str, redis_server: RedisServer) -> AsyncIterator[Scene]:
     redis_server.flush()
@@ -109,6 +117,18 @@ async def test_a_receipt_that_overtakes_its_id_is_not_lost(scene: Scene) -> None
     assert await scene.states() == [("first", S.DELIVERED)]
     await scene.rig.engine.dispatcher.receive("first", f"p-{delivery}", Rejected(Reason.USER_BLOCK))
     assert await scene.states() == [("first", S.DELIVERED)]
+
+
+async def test_a_receipt_whose_settler_died_is_settled_by_the_sweep(scene: Scene) -> None:
+    """Killed between saving the provider's id and settling what had been parked for it."""
+    await scene.notify()
+    await scene.work()
+    (row,) = await scene.rows()
+    receipt = encode(Delivered(detail="早到 early"))
+    await scene.rig.store.park_receipt("first", f"p-{row.id}", receipt, scene.rig.clock())
+    await scene.rig.engine.dispatcher.sweep(limit=100)
+    assert await scene.states() == [("first", S.DELIVERED)]
+    assert await scene.rig.engine.dispatcher.settle_overtaken(limit=100) == 0
 
 
 async def test_a_receipt_of_refusal_falls_to_the_next_hop(scene: Scene) -> None:
@@ -200,7 +220,7 @@ async def test_a_dead_worker_loses_its_lease_and_nothing_else(scene: Scene) -> N
     scene.second.hang = True
     await scene.notify(policy=Policy((Hop("second", Success.ACCEPTED),)))
     dying = asyncio.create_task(scene.rig.engine.dispatcher.run(scene.rig.executor.take()))
-    await asyncio.sleep(0.2)
+    await called(scene.second)
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
     scene.second.hang = False
@@ -214,7 +234,7 @@ async def test_a_lease_is_taken_a_call_at_a_time(scene: Scene) -> None:
     scene.first.hang = True
     await scene.notify(*range(1, 21))
     dying = asyncio.create_task(scene.rig.engine.dispatcher.run(scene.rig.executor.take()))
-    await asyncio.sleep(0.3)
+    await called(scene.first)
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
     states = [state for _, state in await scene.states()]

@@ -17,6 +17,7 @@ from hub.core.identity import EndUser
 from hub.core.message import (
     Accepted,
     AppId,
+    ConversationId,
     DeviceKey,
     Draft,
     IdempotencyClaim,
@@ -26,6 +27,7 @@ from hub.core.message import (
     UserKey,
 )
 from hub.core.policy import PUSH_ONLY
+from tests.integration.queue_of_test import copy_of, fail_over
 from tests.services import RedisServer
 from tests.support.engine import APP, Rig, open_rig, test_settings
 
@@ -208,14 +210,37 @@ async def test_a_flushed_redis_is_healed(rig: Rig, redis_server: RedisServer) ->
     assert seqs(await rig.engine.sync(BOB, after=0, limit=20)) == list(range(1, 11))
 
 
-async def test_a_counter_that_went_back_cannot_overwrite(rig: Rig) -> None:
-    await accepted(rig, *(rig.chat(1, 2) for _ in range(5)))
-    other = await rig.store.heads([SeqKey.of_user(BOB)])
-    assert other == {SeqKey.of_user(BOB): 5}
-    await rig.engine.numbering._sequencer.give_back({SeqKey.of_user(BOB): (3, 5)})  # as a stale file would
+async def test_counters_that_went_back_cannot_overwrite(rig: Rig, redis_server: RedisServer) -> None:
+    await accepted(rig, *(rig.chat(1, 2) for _ in range(2)))
+    copy = await copy_of(rig.link)
+    await accepted(rig, *(rig.chat(1, 2) for _ in range(3)))
+    await fail_over(redis_server, rig.link, copy)
     await accepted(rig, rig.chat(1, 2))
     page = await rig.engine.sync(BOB, after=0, limit=20)
     assert seqs(page) == list(range(1, 7))
+
+
+async def test_no_message_falls_into_a_gap_below_what_was_committed_before_a_failover(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    ours, theirs = await rig.group(1, 2), await rig.group(1, 3, conversation="cnv_theirs")
+
+    async def send(group: ConversationId) -> Accepted:
+        return (await accepted(rig, rig.draft(ToConversation(group))))[0]
+
+    sent = [await send(ours), await send(theirs)]
+    copy = await copy_of(rig.link)
+    keys = (SeqKey.of_user(ALICE), SeqKey.of_user(UserKey(3)), SeqKey.of_conversation(theirs))
+    await rig.engine.numbering.draw(dict.fromkeys(keys, 1))  # by a node that dies
+    sent.append(await send(theirs))
+    await fail_over(redis_server, rig.link, copy)
+    # These bring the queue of Alice up to date, and not the other conversation.
+    sent += [await send(ours), await send(ours)]
+    sent.append(await send(theirs))
+    entries = await rig.store.entries(ALICE, after=0, limit=20)
+    assert [entry.message for entry in entries] == [message.message for message in sent]
+    numbers = [message.seq for message in sent if message.conversation == theirs]
+    assert numbers == sorted(numbers)
 
 
 async def test_without_redis_messages_are_still_accepted_and_read(

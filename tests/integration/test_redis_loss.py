@@ -12,10 +12,24 @@ from pathlib import Path
 import pytest
 
 from hub.core.errors import QueueUnavailable
-from hub.core.message import Entry, UserKey
+from hub.core.message import Entry, SeqKey, UserKey
 from hub.redis_link import LinkLimits, RedisLink, open_redis
 from hub.store.queue_redis import RedisSequencer
-from tests.integration.queue_of_test import ANN, KEY, TAIL, TTL, back, entries, entry, tail_of, trusted, until
+from tests.integration.queue_of_test import (
+    ANN,
+    KEY,
+    TAIL,
+    TTL,
+    another_life,
+    back,
+    copy_of,
+    entries,
+    entry,
+    fail_over,
+    tail_of,
+    trusted,
+    until,
+)
 from tests.services import RedisServer, start_redis
 
 
@@ -91,6 +105,44 @@ class TestAnotherServer:
         own_server.start()
         await tail.rebuild(ANN, entries(1, 5), head=5)
         assert list(await tail.heads([ANN])) == [None]
+
+    async def test_nothing_is_drawn_from_a_counter_of_an_earlier_server(
+        self, link: RedisLink, server: RedisServer
+    ) -> None:
+        sequencer, other = RedisSequencer(link, tail_ttl=TTL), SeqKey.of_user(UserKey(2))
+        await sequencer.raise_to({KEY: 5, other: 5})
+        copy = await copy_of(link)
+        await sequencer.draw({KEY: 2, other: 4})
+        await fail_over(server, link, copy)
+        assert await sequencer.draw({KEY: 1}) == {}
+        await sequencer.raise_to({KEY: 7})
+        assert await sequencer.draw({KEY: 1}) == {KEY: 8}
+        assert await sequencer.draw({KEY: 1, other: 1}) == {}
+        await sequencer.raise_to({KEY: 7, other: 9})
+        assert await sequencer.draw({KEY: 1, other: 1}) == {KEY: 9, other: 10}
+
+    async def test_what_an_earlier_server_drew_last_is_not_drawn_again(
+        self, link: RedisLink, server: RedisServer
+    ) -> None:
+        sequencer = RedisSequencer(link, tail_ttl=TTL)
+        await sequencer.raise_to({KEY: 5})
+        await sequencer.draw({KEY: 2})  # not committed yet
+        another_life(server)
+        await sequencer.give_back({KEY: (6, 7)})
+        await sequencer.raise_to({KEY: 5})
+        assert await sequencer.draw({KEY: 1}) == {KEY: 8}
+
+    async def test_a_store_that_was_asked_before_a_failover_cannot_vouch_after(
+        self, link: RedisLink, server: RedisServer
+    ) -> None:
+        sequencer = RedisSequencer(link, tail_ttl=TTL)
+        assert await sequencer.draw({KEY: 1}) == {}
+        witness = sequencer.witness()
+        another_life(server)
+        await sequencer.raise_to({KEY: 5}, witness=witness)
+        assert await sequencer.draw({KEY: 1}) == {}
+        await sequencer.raise_to({KEY: 5}, witness=sequencer.witness())
+        assert await sequencer.draw({KEY: 1}) == {KEY: 6}
 
     async def test_emptied_under_the_same_epoch(self, link: RedisLink, server: RedisServer) -> None:
         changes: list[tuple[str, str]] = []

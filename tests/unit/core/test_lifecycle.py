@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.core.delivery import (
+    Acted,
     Canceled,
     Claimed,
     Delivery,
     DeliveryId,
     DeliveryState,
     Event,
+    Held,
     HopContext,
     Lapsed,
     ReadReceipt,
+    Replayed,
     Step,
 )
 from hub.core.lifecycle import advance
@@ -25,6 +28,7 @@ from hub.core.message import AppId, ConversationId, MessageId, UserKey
 from hub.core.outcome import Accepted, Delivered, Reason, Rejected, Retry, Unknown
 from hub.core.policy import Hop, Success
 from hub.core.retry import RetryPolicy
+from hub.core.worktime import DEFAULT_CALENDAR
 
 NOW = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 RETRY = RetryPolicy(attempts=4, base=timedelta(seconds=2), cap=timedelta(minutes=1))
@@ -34,12 +38,23 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.just(Claimed(NOW + timedelta(minutes=2))),
     st.builds(Accepted, st.sampled_from([None, "p-1"])),
     st.builds(Delivered, st.sampled_from([None, "p-1"])),
-    st.builds(Retry, st.sampled_from(list(Reason)), st.sampled_from([None, timedelta(hours=1)])),
+    st.builds(
+        Retry,
+        st.sampled_from(list(Reason)),
+        st.sampled_from([None, timedelta(hours=1)]),
+        tried=st.booleans(),
+    ),
     st.builds(Rejected, st.sampled_from(list(Reason))),
     st.builds(Unknown, st.sampled_from(list(Reason))),
     st.just(ReadReceipt()),
     st.builds(Canceled, st.sampled_from([Reason.RECALLED, Reason.ACTED])),
     st.just(Lapsed()),
+    st.just(Acted()),
+    st.builds(
+        Held,
+        st.sampled_from([NOW + timedelta(minutes=5), NOW + timedelta(days=9)]),
+        st.sampled_from([Reason.QUIET_HOURS, Reason.FREQUENCY_CAP]),
+    ),
 )
 contexts = st.builds(
     HopContext,
@@ -51,6 +66,9 @@ contexts = st.builds(
     ),
     repeatable=st.booleans(),
     hold_unknown=st.booleans(),
+    repeatable_for=st.sampled_from([None, timedelta(minutes=9)]),
+    receipt_within=st.sampled_from([None, timedelta(seconds=30), timedelta(hours=2)]),
+    calendar=st.sampled_from([None, DEFAULT_CALENDAR]),
 )
 CONTEXT = HopContext(
     Hop("scripted", Success.READ, timedelta(seconds=60)), repeatable=False, hold_unknown=True
@@ -103,6 +121,27 @@ def test_the_next_hop_is_asked_for_at_most_once(history: list[Event], hop: HopCo
     assert asked <= 1
 
 
+@given(st.lists(st.one_of(events, st.just(Replayed())), max_size=40), contexts)
+def test_even_a_replay_does_not_ask_for_the_next_hop_again(history: list[Event], hop: HopContext) -> None:
+    delivery, asked, now = a_delivery(), 0, NOW
+    for event in history:
+        now += timedelta(seconds=45)
+        result = step(delivery, event, now=now, hop=hop)
+        asked += result.next_hop
+        delivery = result.delivery
+    assert asked <= 1
+
+
+@given(st.lists(st.one_of(events, st.just(Replayed())), max_size=40), contexts)
+def test_tries_never_exceed_what_a_life_allows(history: list[Event], hop: HopContext) -> None:
+    delivery, now = a_delivery(), NOW
+    for event in history:
+        now += timedelta(seconds=45)
+        delivery = step(delivery, event, now=now, hop=hop).delivery
+        assert 0 <= delivery.spent <= delivery.attempts
+        assert delivery.attempts - delivery.spent <= RETRY.attempts
+
+
 @given(st.lists(events, max_size=30), contexts)
 def test_every_event_may_come_twice(history: list[Event], hop: HopContext) -> None:
     delivery = a_delivery()
@@ -121,7 +160,7 @@ def test_every_history_ends_when_time_goes_on(history: list[Event], hop: HopCont
     delivery, now = a_delivery(), NOW
     for event in history:
         delivery = step(delivery, event, now=now, hop=hop).delivery
-    for _ in range(60):
+    for _ in range(120):
         if delivery.due_at is None:
             break
         now = max(now, delivery.due_at) + timedelta(seconds=1)
@@ -130,14 +169,27 @@ def test_every_history_ends_when_time_goes_on(history: list[Event], hop: HopCont
         else:
             delivery = step(delivery, Lapsed(), now=now, hop=hop).delivery
     assert delivery.due_at is None
+    assert delivery.settled
 
 
-@given(st.permutations([Accepted("p-1"), Delivered(), ReadReceipt()]))
-def test_outcomes_agree_whatever_order_they_come_in(order: list[Event]) -> None:
-    delivery = step(a_delivery(), Claimed(NOW + timedelta(minutes=2))).delivery
+@given(st.permutations([Accepted("p-1"), Delivered(), ReadReceipt()]), contexts)
+def test_outcomes_agree_whatever_order_they_come_in(order: list[Event], hop: HopContext) -> None:
+    delivery = step(a_delivery(), Claimed(NOW + timedelta(minutes=2)), hop=hop).delivery
     for event in order:
-        delivery = step(delivery, event).delivery
+        delivery = step(delivery, event, hop=hop).delivery
     assert (delivery.state, delivery.read, delivery.due_at) == (S.DELIVERED, True, None)
+
+
+@given(st.permutations([Unknown(Reason.TIMED_OUT), Delivered(), Acted()]), contexts)
+def test_a_receipt_and_a_time_out_agree_on_what_arrived(order: list[Event], hop: HopContext) -> None:
+    """Whether the time-out or the receipt is heard of first: it arrived. Only a try that may be repeated is on its way
+    again, and then nothing of it is wanted any more."""
+    delivery = step(a_delivery(), Claimed(NOW + timedelta(minutes=2)), hop=hop).delivery
+    for event in order:
+        delivery = step(delivery, event, hop=hop).delivery
+    assert delivery.read
+    assert delivery.state in (S.DELIVERED, S.CANCELED)
+    assert delivery.due_at is None
 
 
 def test_an_early_receipt_is_not_undone_by_the_late_answer() -> None:

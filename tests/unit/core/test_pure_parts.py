@@ -12,7 +12,7 @@ from hub.core.message import AppId, SeqKey, UserKey
 from hub.core.policy import Hop, Mode, Policy
 from hub.core.retry import RetryPolicy, delay
 from hub.core.routing import first_hops, next_hop
-from hub.core.sequence import GapWatch, contiguous
+from hub.core.sequence import GapWatch, contiguous, gap_portions
 
 APP = AppId("app_1")
 RETRY = RetryPolicy()
@@ -54,6 +54,15 @@ def test_gaps_remembered_are_bounded() -> None:
     for number in range(5):
         watch.note(SeqKey.of_user(UserKey(number)), (1, 1), monotonic=0.0)
     assert len(watch) == 2
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 50))), st.integers(1, 20))
+def test_gaps_come_in_portions_of_so_many_numbers(shapes: list[tuple[int, int]], numbers: int) -> None:
+    gaps = [(SeqKey.of_user(UserKey(n)), first, first + width - 1) for n, (first, width) in enumerate(shapes)]
+    portions = list(gap_portions(gaps, numbers=numbers))
+    assert all(0 < sum(last - first + 1 for _, first, last in some) <= numbers for some in portions)
+    cut = [(key, first, min(last, first + numbers - 1)) for key, first, last in gaps]
+    assert [gap for some in portions for gap in some] == cut
 
 
 def test_a_direct_conversation_has_one_id_from_either_side() -> None:

@@ -14,8 +14,8 @@ reasons = st.sampled_from(list(Reason))
 receipts = st.one_of(
     st.builds(Accepted, ids, st.text()),
     st.builds(Delivered, ids, st.text()),
-    st.builds(Rejected, reasons, st.text()),
-    st.builds(Unknown, reasons, st.text()),
+    st.builds(Rejected, reasons, st.text(), st.text()),
+    st.builds(Unknown, reasons, st.text(), st.text()),
 )
 
 
