@@ -13,6 +13,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from hub.api.deps import Readiness
+from hub.approvals_wiring import approvals_on
+from hub.bootstrap_wechat import open_entrance, open_switchboard, wechat_channels
+from hub.channels._wechat.desk import WeChatDesk
+from hub.channels._wechat.entrance import Entrance
+from hub.channels._wechat.field_notes import fields_of
+from hub.channels._wechat.purse import Purse
+from hub.channels._wechat.switchboard import Switchboard
 from hub.channels.ws.broker import NodeBroker, Receiver, open_broker
 from hub.channels.ws.channel import WsChannel
 from hub.channels.ws.frames import encode
@@ -24,10 +31,14 @@ from hub.channels.ws.presence import PresenceLimits, open_presence
 from hub.channels.ws.reaper import Reaper
 from hub.channels.ws.sightings import Sightings
 from hub.channels.ws.tidings import Tidings
+from hub.core.accounts import ProviderTemplate
+from hub.core.approvals import Approvals
+from hub.core.books import WeChatBooks
 from hub.core.channel import Channel, Registry
 from hub.core.dispatch import DispatchLimits
 from hub.core.engine import Engine, EngineLimits, Ports, open_engine
 from hub.core.errors import QueueUnavailable, Unavailable
+from hub.core.field_guide import TemplateField
 from hub.core.ingest import IngestLimits
 from hub.core.later import Later
 from hub.core.message import ConversationId, UserKey
@@ -40,6 +51,12 @@ from hub.store.ids import new_id
 from hub.store.people import SqlPeople
 from hub.store.queue_redis import RedisSequencer, RedisTail
 from hub.store.sql import SqlStore, open_store
+from hub.store.templates_sql import SqlTemplates
+from hub.store.webhooks_sql import SqlWebhooks
+from hub.webhooks.caller import EndpointCaller
+from hub.webhooks.guard import Guard
+from hub.webhooks.runner import HookRunner, RunnerLimits
+from hub.webhooks.sender import HttpSender, SendLimits, open_sender
 
 log = logging.getLogger("hub.bootstrap")
 
@@ -47,6 +64,13 @@ _RIGHTS_SETTLE = timedelta(seconds=5)
 """By then every node has forgotten what it knew of a token (store/directory_cache.py)."""
 _BATCHES_KEPT = timedelta(minutes=10)
 _PARKED_KEPT = timedelta(days=3)
+_ROUTING_KEPT = timedelta(days=35)
+"""Longer than the longest window of a frequency cap."""
+_GRANTS_GUARDED = timedelta(days=30)
+"""No delivery and no provider's event is repeated later than this."""
+_GRANTS_SETTLE = timedelta(hours=2)
+"""A grant that was set aside for longer belongs to a delivery that is over, or to one that waits for its turn."""
+_GRANTS_A_RUN = 1_000
 _CHECK_TIMEOUT = 2.0
 _INLINE_LEASE = timedelta(seconds=15)
 _REPUBLISH_LOCK = 30_000
@@ -66,10 +90,27 @@ class Hub:
     presence: Sightings
     broker: NodeBroker
     later: Later
+    templates: SqlTemplates
+    books: WeChatBooks
+    switchboard: Switchboard
+    webhooks: SqlWebhooks
+    hooks: EndpointCaller
+    entrance: Entrance
+    approvals: Approvals
     gateway: SocketGateway | None = None
     receiver: Receiver | None = None
     reaper: Reaper | None = None
     last_seen: LastSeen | None = None
+    hook_runner: HookRunner | None = None
+
+    def template_fields(self, template: ProviderTemplate) -> Sequence[TemplateField]:
+        """What the fields of a provider's template take."""
+        return fields_of(template)
+
+    @property
+    def desk(self) -> WeChatDesk:
+        """What only WeChat can do for an account."""
+        return self.entrance.desk
 
     async def ready(self) -> Sequence[Readiness]:
         """Each dependency, asked now, in bounded time."""
@@ -106,7 +147,9 @@ class Hub:
     async def sweep(self, *, limit: int) -> None:
         """The outbox relay: what was committed and not published, and deliveries that are due."""
         await self.engine.republish_unpublished()
+        await self.engine.appointments.submit_due(limit=limit)
         await self.engine.dispatcher.sweep(limit=limit)
+        await self.approvals.sweep(limit=limit)
 
     async def reap_sessions(self) -> None:
         """End the sessions of nodes whose lease has ended."""
@@ -116,12 +159,22 @@ class Hub:
             await self.reaper.sweep()
         await self.last_seen.report()
 
+    async def send_webhooks(self) -> None:
+        """Post what business systems are still to hear."""
+        if self.hook_runner is not None:
+            await self.hook_runner.deliver_due()
+
     async def forget_old(self) -> None:
         """Remove what has outlived its use."""
         now = utc_now()
         await self.store.forget_batches(now - _BATCHES_KEPT)
         await self.store.forget_idempotency(now - self.settings.idempotency_ttl)
         await self.store.forget_parked(now - _PARKED_KEPT)
+        await self.store.forget_routing(now - _ROUTING_KEPT)
+        await self.books.bindings.forget_tickets(now)
+        await Purse(self.books.grants).tidy(self.store, before=now - _GRANTS_SETTLE, limit=_GRANTS_A_RUN)
+        await self.books.grants.forget(now - _GRANTS_GUARDED)
+        await self.webhooks.forget_events(now - self.settings.webhook_retention)
         if self.settings.retention is not None:
             await self.store.expire_messages(now - self.settings.retention)
 
@@ -135,6 +188,10 @@ class _Ground:
     rooms: DirectoryRooms
     nodes: Nodes
     later: Later
+    templates: SqlTemplates
+    sender: HttpSender
+    hooks: EndpointCaller
+    switchboard: Switchboard
 
 
 @asynccontextmanager
@@ -161,8 +218,9 @@ async def open_hub(
             open_broker(ground.link, ground.nodes, presence, encode=encode, local=node)
         )
         here = WsChannel(presence, here=lambda user: bool(node.seats.of(user)))
-        channels = Registry([here, *more_channels])
+        channels = Registry([here, *_wechat_channels(ground), *more_channels])
         engine = await _open_engine(settings, stack, ground, broker, executor, channels)
+        approvals = approvals_on(settings, ground, engine)
         gateway = await stack.enter_async_context(
             SocketGateway(
                 node=node,
@@ -171,6 +229,7 @@ async def open_hub(
                 presence=presence,
                 broker=broker,
                 settings=settings,
+                actions=approvals,
             )
         )
         yield Hub(
@@ -183,6 +242,13 @@ async def open_hub(
             presence=presence,
             broker=broker,
             later=ground.later,
+            templates=ground.templates,
+            books=ground.rooms.books,
+            switchboard=ground.switchboard,
+            webhooks=ground.rooms.webhooks,
+            hooks=ground.hooks,
+            entrance=_entrance(settings, ground, engine),
+            approvals=approvals,
             gateway=gateway,
             receiver=receiver,
         )
@@ -200,10 +266,15 @@ async def open_worker_hub(
         ground = await _open_ground(settings, stack)
         sightings = Sightings(ground.link, ground.nodes)
         broker = NodeBroker(ground.link, sightings, encode=encode)
-        channels = Registry([WsChannel(sightings), *more_channels])
+        channels = Registry([WsChannel(sightings), *_wechat_channels(ground), *more_channels])
         engine = await _open_engine(settings, stack, ground, broker, executor, channels)
+        approvals = approvals_on(settings, ground, engine)
         tidings = Tidings(ground.link, ground.nodes, clock=utc_now)
         last_seen = LastSeen(ground.rooms.people.seen)
+        # Longer than a post and the note of its answer take.
+        leased = RunnerLimits(lease=settings.webhook_timeout * 4)
+        runner = HookRunner(ground.rooms.webhooks, ground.sender, clock=utc_now, limits=leased)
+        stack.push_async_callback(runner.aclose)
         yield Hub(
             settings=settings,
             store=ground.store,
@@ -214,8 +285,16 @@ async def open_worker_hub(
             presence=sightings,
             broker=broker,
             later=ground.later,
+            templates=ground.templates,
+            books=ground.rooms.books,
+            switchboard=ground.switchboard,
+            webhooks=ground.rooms.webhooks,
+            hooks=ground.hooks,
+            entrance=_entrance(settings, ground, engine),
+            approvals=approvals,
             reaper=Reaper(ground.link, ground.nodes, tidings, seen=last_seen.note),
             last_seen=last_seen,
+            hook_runner=runner,
         )
 
 
@@ -226,7 +305,21 @@ async def _open_ground(settings: Settings, stack: AsyncExitStack) -> _Ground:
     nodes = Nodes(link, node=new_id(socket.gethostname()[:16] or "node"), lease=settings.node_lease)
     later = Later()
     stack.push_async_callback(later.aclose)
-    return _Ground(store, link, rooms, nodes, later)
+    templates = SqlTemplates(store.database, clock=utc_now, new_id=new_id)
+    guard = Guard(settings.webhook_allow)
+    sender = await stack.enter_async_context(open_sender(guard, SendLimits(total=settings.webhook_timeout)))
+    hooks = EndpointCaller(rooms.webhooks, sender, guard, clock=utc_now, new_id=new_id)
+    switchboard = await open_switchboard(settings, stack, rooms.books, link)
+    return _Ground(store, link, rooms, nodes, later, templates, sender, hooks, switchboard)
+
+
+def _wechat_channels(ground: _Ground) -> Sequence[Channel]:
+    return wechat_channels(ground.switchboard, ground.rooms.books, ground.templates)
+
+
+def _entrance(settings: Settings, ground: _Ground, engine: Engine) -> Entrance:
+    books, store = ground.rooms.books, ground.store
+    return open_entrance(settings, ground.switchboard, books, engine, store, ground.link, ground.later)
 
 
 async def _open_engine(
@@ -240,6 +333,7 @@ async def _open_engine(
     ports = Ports(
         messages=ground.store,
         deliveries=ground.store,
+        routing=ground.store,
         parking=ground.store,
         sequencer=RedisSequencer(ground.link, tail_ttl=settings.tail_ttl),
         tail=RedisTail(ground.link, size=settings.tail_size, ttl=settings.tail_ttl),

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hub.api.application import new_app
 from hub.bootstrap import open_hub
+from hub.channels._wechat.routes import CallbackDoor, callback_router
 from hub.channels.ws.asyncapi import document
 from hub.channels.ws.routes import PATH, SocketApp
 from hub.console import router as console
@@ -25,6 +26,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     """An ASGI application; its lifespan opens the hub and, at the end, drains and closes it."""
     chosen = settings or Settings()
     sockets = _Sockets()
+    callbacks = _Callbacks()
     registry = CollectorRegistry()
 
     @asynccontextmanager
@@ -37,14 +39,16 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         async with open_hub(chosen, executor=executor) as hub:
             app.state.hub = hub
             registry.register(HubCollector(hub))
+            callbacks.door = hub.entrance.door
             if hub.gateway is not None:
                 sockets.app = SocketApp(hub.gateway, chosen)
             try:
                 yield
             finally:
-                sockets.app = None
+                sockets.app = callbacks.door = None
 
     app = new_app(chosen, new_id=new_id, lifespan=lifespan, registry=registry)
+    app.include_router(callback_router(lambda: callbacks.door))
     app.include_router(console)
     app.add_route("/asyncapi.json", _asyncapi, include_in_schema=False)
     return _Entrance(app, sockets)
@@ -59,6 +63,12 @@ class _Sockets:
     """The socket application, while the hub is open."""
 
     app: SocketApp | None = None
+
+
+class _Callbacks:
+    """Where WeChat's calls go, while the hub is open."""
+
+    door: CallbackDoor | None = None
 
 
 class _Entrance:

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from hub.bootstrap import Hub
+from hub.channels._wechat.routes import CallbackCounts
 
 
 class HubCollector(Collector):
@@ -34,6 +35,10 @@ class HubCollector(Collector):
         )
         yield _counter("hub_acks_dropped", "Acknowledgements not kept.", engine.cursors.dropped)
         yield _counter("hub_redis_failures", "Calls that found Redis away.", self._hub.link.failures)
+        yield _callbacks(self._hub.entrance.door.counts)
+        yield _counter(
+            "hub_wechat_lookups_dropped", "Questions to WeChat not asked.", self._hub.entrance.lookups.dropped
+        )
         yield _gauge("hub_ingest_waiting", "Drafts waiting for a batch.", engine.ingest.backlog)
         if self._hub.gateway is not None:
             node = self._hub.gateway.node
@@ -43,6 +48,17 @@ class HubCollector(Collector):
         if self._hub.receiver is not None:
             age = min(self._hub.receiver.last_frame_age, 1e9)
             yield _gauge("hub_subscription_silence_seconds", "Since anything was heard from Redis.", age)
+
+
+def _callbacks(counts: CallbackCounts) -> Metric:
+    family = CounterMetricFamily(
+        "hub_wechat_callbacks",
+        "WeChat's calls, by event and what became of them.",
+        labels=("event", "result"),
+    )
+    for labels, count in sorted(counts.ends.items()):
+        family.add_metric(labels, count)
+    return family
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

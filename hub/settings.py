@@ -123,6 +123,9 @@ class Settings(BaseSettings):
 
     # WeChat. Where the pages of WeChat are that a person opens (login, QR pictures); the sandbox has its own.
     wechat_open: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")] = "https://open.weixin.qq.com"
+    # Origins (`https://app.example.com`) to which a browser may be sent back after it proved who it is at WeChat,
+    # beside paths of the hub's own.
+    return_origins: Words = ()
 
     # Webhooks. Networks, addresses and host names that may be posted to although they are not public.
     webhook_allow: Words = ()
@@ -139,6 +142,17 @@ class Settings(BaseSettings):
     # `./run` alone: start the WeChat sandbox and take it for WeChat, unless `wechat_api` is set.
     sandbox: bool = True
     visibility_timeout: Seconds = timedelta(seconds=900)
+
+    # WeChat. One call: to connect, each silence after it, and all of it, waiting for a connection included.
+    wechat_api: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")] = "https://api.weixin.qq.com"
+    wechat_connect_timeout: Seconds = timedelta(seconds=3)
+    wechat_read_timeout: Seconds = timedelta(seconds=5)
+    wechat_timeout: Seconds = timedelta(seconds=8)
+    # What WeChat has not told of within this time after a send that may have arrived, did not arrive.
+    wechat_receipt_within: Seconds = timedelta(minutes=10)
+    # Sends under way at once in one process, and sends a second of an account (all processes together, each API).
+    wechat_concurrency: Annotated[int, Field(ge=1, le=1_000)] = 100
+    wechat_pace: Annotated[int, Field(ge=1)] = 100
 
     @model_validator(mode="after")
     def _the_second_bound_is_above_the_first(self) -> Self:

@@ -16,8 +16,13 @@ from starlette.exceptions import HTTPException
 
 import hub
 from hub.api import (
+    accounts,
+    approvals,
+    approvals_more,
     apps,
     audit,
+    bindings,
+    control,
     conversations,
     deliveries,
     docs,
@@ -31,8 +36,11 @@ from hub.api import (
     presence,
     problems,
     queue,
+    stories,
+    templates,
     tokens,
     users,
+    webhooks,
 )
 from hub.api.field_names import FIELD_NAMES
 from hub.api.front import Front
@@ -48,6 +56,8 @@ log = logging.getLogger("hub.api")
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     notifications.router,
+    control.router,
+    control.events,
     messages.router,
     conversations.router,
     members.router,
@@ -57,7 +67,15 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     presence.router,
     tokens.router,
     policies.router,
+    templates.router,
+    accounts.router,
+    bindings.router,
     deliveries.router,
+    stories.router,
+    webhooks.router,
+    approvals.router,
+    approvals.instances,
+    approvals.mine,
     audit.router,
     keys.router,
     apps.router,
@@ -98,6 +116,7 @@ def include_api(
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(docs.router)
+    app.include_router(approvals_more.links)
     described: list[dict[str, Any]] = []
 
     def openapi() -> dict[str, Any]:

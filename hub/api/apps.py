@@ -12,6 +12,7 @@ from hub.api.keys import issued
 from hub.api.route import HubRoute
 from hub.api.schemas import After, AppIdText, Limit, Listing
 from hub.api.schemas_config import AppCreated, AppNew, AppPatch, AppSettingsBody, AppShown, app_shown
+from hub.api.schemas_preferences import caps_value
 from hub.core.directory import Change
 from hub.core.identity import ApiCaller
 from hub.core.message import AppId
@@ -26,7 +27,13 @@ AppPath = Annotated[AppIdText, Path()]
 
 
 def _settings(body: AppSettingsBody) -> AppSettings:
-    return AppSettings(body.sessions_per_platform, body.session_overflow, body.compression)
+    return AppSettings(
+        body.sessions_per_platform,
+        body.session_overflow,
+        body.compression,
+        body.calendar.value(),
+        caps_value(body.caps),
+    )
 
 
 @router.post("", operation_id="createApp", status_code=201, response_model=AppCreated)

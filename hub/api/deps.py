@@ -13,13 +13,30 @@ from fastapi.routing import APIRoute
 
 from hub.api.limits import Buckets, Rate, Taken
 from hub.api.problems import Problem
+from hub.core.accounts import AccountDesk, ProviderTemplate
+from hub.core.approvals import Approvals
+from hub.core.books import WeChatBooks
 from hub.core.channel import Registry
+from hub.core.control import CancelReport, EventScope, RecallReport, ScheduledRow
 from hub.core.directory import Directory
 from hub.core.errors import HubError, Refused
+from hub.core.field_guide import TemplateField
 from hub.core.identity import ApiCaller, EndUser
-from hub.core.message import Accepted, AppId, ConversationId, DeviceKey, Draft, HistoryPage, Page, UserKey
+from hub.core.message import (
+    Accepted,
+    AppId,
+    ConversationId,
+    DeviceKey,
+    Draft,
+    HistoryPage,
+    NotificationId,
+    Page,
+    UserKey,
+)
 from hub.core.ports import Clock, NewId, People
 from hub.core.scopes import Scope, UserScope
+from hub.core.templates import TemplateBook
+from hub.core.webhooks import HookCaller, WebhookBook
 from hub.settings import Settings
 
 Caller: TypeAlias = ApiCaller | EndUser
@@ -40,6 +57,26 @@ class EngineApi(Protocol):
 
     async def submit_many(self, drafts: Sequence[Draft]) -> list[Accepted | HubError]:
         """The same for many; answers in order, errors as values."""
+        ...
+
+    async def schedule(self, draft: Draft, at: datetime) -> Accepted:
+        """Accept a notification that is to be sent at a time."""
+        ...
+
+    async def scheduled(self, app: AppId, notification: NotificationId) -> ScheduledRow | None:
+        """A notification that was to be sent at a time."""
+        ...
+
+    async def cancel(self, app: AppId, notification: NotificationId) -> CancelReport:
+        """Send no more of it. Raises NotFound."""
+        ...
+
+    async def recall(self, app: AppId, notification: NotificationId) -> RecallReport:
+        """Take it back as far as that is possible. Raises NotFound."""
+        ...
+
+    async def event(self, app: AppId, scope: EventScope, name: str) -> int:
+        """A business event: how many deliveries it made pointless."""
         ...
 
     async def sync(self, user: UserKey, *, after: int, limit: int) -> Page:
@@ -115,6 +152,40 @@ class Services(Protocol):
     @property
     def settings(self) -> Settings:
         """The settings of this process."""
+        ...
+
+    @property
+    def webhooks(self) -> WebhookBook:
+        """Where business systems hear of what happens."""
+        ...
+
+    @property
+    def hooks(self) -> HookCaller:
+        """Asks one of them right now."""
+        ...
+
+    @property
+    def approvals(self) -> Approvals:
+        """Tasks that people decide."""
+        ...
+
+    @property
+    def templates(self) -> TemplateBook:
+        """What kinds of notifications say."""
+        ...
+
+    @property
+    def books(self) -> WeChatBooks:
+        """Accounts at WeChat, bindings, grants and templates."""
+        ...
+
+    @property
+    def desk(self) -> AccountDesk:
+        """What only WeChat can do for an account."""
+        ...
+
+    def template_fields(self, template: ProviderTemplate) -> Sequence[TemplateField]:
+        """What the fields of a provider's template take."""
         ...
 
     async def ready(self) -> Sequence[Readiness]:

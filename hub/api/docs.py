@@ -30,6 +30,7 @@ _FILES: Final = {
     }.items()
     for name in names
 }
+_CODES: Final = {slug_of(code): code for code in CATALOGUE}
 _DOCS: Final = """<!doctype html>
 <html lang="en">
 <head>
@@ -102,7 +103,7 @@ async def problems() -> Response:
 @router.get(PAGE + "/{slug}")
 async def problem(slug: str) -> Response:
     """One problem: what it means and what to do about it."""
-    code = slug.replace("-", "_")
+    code = _CODES.get(slug, "")
     kind = CATALOGUE.get(code)
     if kind is None:
         raise Problem("route_not_found", "There is no problem of this name; the list is at /docs/problems.")

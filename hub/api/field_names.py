@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from hub.api import schemas_chat, schemas_config, schemas_notify, schemas_people, schemas_routing
+from hub.api import (
+    schemas_accounts,
+    schemas_approvals,
+    schemas_bindings,
+    schemas_chat,
+    schemas_config,
+    schemas_control,
+    schemas_notify,
+    schemas_people,
+    schemas_routing,
+    schemas_templates,
+    schemas_webhooks,
+)
 from hub.api.schemas import Strict
 
 
@@ -16,5 +28,17 @@ def _all(of: type[Strict]) -> set[str]:
 
 
 # Named, so that these modules' schemas exist when they are asked for.
-SCHEMAS: Final = (schemas_chat, schemas_config, schemas_notify, schemas_people, schemas_routing)
+SCHEMAS: Final = (
+    schemas_approvals,
+    schemas_accounts,
+    schemas_bindings,
+    schemas_chat,
+    schemas_config,
+    schemas_control,
+    schemas_notify,
+    schemas_people,
+    schemas_routing,
+    schemas_templates,
+    schemas_webhooks,
+)
 FIELD_NAMES: Final = frozenset(_all(Strict))

@@ -32,7 +32,7 @@ async def get_me(hub: Hub, caller: Reader) -> Response:
 @router.put("", operation_id="putMe", response_model=UserShown)
 async def put_me(hub: Hub, caller: Writer, body: MeFields) -> Response:
     """Change your language, time zone or preferences."""
-    preferences = None if body.preferences is None else raw_json(body.preferences)
+    preferences = None if body.preferences is None else raw_json(body.preferences.kept())
 
     async def work(change: Change) -> Response:
         wanted = UserWrite(caller.id, None, body.locale, body.timezone, preferences)

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from hub.api.answers import REPLAYED, IdempotencyKey, claim_of, listed, loads, page_of, raw, shown
-from hub.api.deliveries import delivery_shown
-from hub.api.deps import Hub, by_key
-from hub.api.drafts import Asked, drafts_of, people_of
+from hub.api.answers import REPLAYED, IdempotencyKey, claim_of, listed, page_of, raw, shown
+from hub.api.deps import Hub, Services, by_key
+from hub.api.drafts import Asked, drafts_of, moment_of, people_of
 from hub.api.field_names import FIELD_NAMES
-from hub.api.policies_json import route_shown
+from hub.api.notification_views import notification_shown, scheduled_shown, state_of
 from hub.api.problems import Problem, document, faults_of
 from hub.api.route import HubRoute
 from hub.api.schemas import After, HubId, Limit, Listing
-from hub.api.schemas_chat import MessageShown
 from hub.api.schemas_notify import (
     NotificationAccepted,
     NotificationBatch,
     NotificationBatchAnswer,
     NotificationNew,
     NotificationShown,
-    RecipientShown,
     TimelineEventShown,
     ToConversationBody,
 )
-from hub.core.errors import HubError
+from hub.core.errors import HubError, NotFound
 from hub.core.identity import ApiCaller
-from hub.core.message import Accepted, Draft, Message
-from hub.core.records import NotificationView, RecipientView, TimelineEvent, status_of
+from hub.core.message import Accepted, Draft, IdempotencyClaim, NotificationId
+from hub.core.records import TimelineEvent
 from hub.core.scopes import Scope
 
 router = APIRouter(prefix="/v1/notifications", tags=["notifications"], route_class=HubRoute)
@@ -66,15 +64,36 @@ async def create_notification(
     Users who are not known yet are made: you may notify people before their first login. What they were sent waits
     in their queue.
     """
-    claim = await claim_of(request, caller, key)
+    return await submitted(hub, caller, body, await claim_of(request, caller, key))
+
+
+async def submitted(
+    hub: Services, caller: ApiCaller, body: NotificationNew, claim: IdempotencyClaim | None
+) -> Response:
+    """The answer to one notification, after its commit. Raises Problem, and what the engine raises."""
     (draft,) = await drafts_of(hub, caller, [Asked(body, claim)])
     if isinstance(draft, Problem):
         raise draft
-    answer = _accepted(body, draft, await hub.engine.submit(draft))
+    later = _later(hub, body)
+    done = await (hub.engine.submit(draft) if later is None else hub.engine.schedule(draft, later))
+    answer = _accepted(body, draft, done, later)
     headers = {"Location": answer.links.own}
     if answer.deduplicated and claim is not None:
         headers[REPLAYED] = "true"
     return raw(answer, 202, headers)
+
+
+def _later(hub: Services, body: NotificationNew) -> datetime | None:
+    """The moment to wait for; None where it has come."""
+    moment = moment_of(body)
+    return moment if moment is not None and moment > hub.engine.clock() else None
+
+
+async def _scheduled(hub: Services, draft: Draft, later: datetime) -> Accepted | HubError:
+    try:
+        return await hub.engine.schedule(draft, later)
+    except HubError as error:
+        return error
 
 
 @router.post(
@@ -103,12 +122,18 @@ async def create_notifications(
     for index, draft in drafts.items():
         if isinstance(draft, Problem):
             answers[index] = _refused(document(request, draft.code, str(draft.detail), errors=draft.errors))
-    results = await hub.engine.submit_many(list(ready.values()))
-    for (index, draft), result in zip(ready.items(), results, strict=True):
+    moments = {index: _later(hub, asked[index].body) for index in ready}
+    now = [index for index in ready if moments[index] is None]
+    results = dict(zip(now, await hub.engine.submit_many([ready[index] for index in now]), strict=True))
+    for index, moment in moments.items():
+        if moment is not None:
+            results[index] = await _scheduled(hub, ready[index], moment)
+    for index, draft in ready.items():
+        result = results[index]
         if isinstance(result, HubError):
             answers[index] = _refused(document(request, result.code, result.detail, error=result))
         else:
-            accepted = _accepted(asked[index].body, draft, result)
+            accepted = _accepted(asked[index].body, draft, result, moments[index])
             answers[index] = {"status": 202, "notification": accepted, "problem": None}
     return raw({"data": [answers[index] for index in range(len(body.notifications))]}, 207)
 
@@ -126,12 +151,12 @@ def _invalid(request: Request, error: ValidationError, item: object) -> dict[str
     return _refused(document(request, code, detail, errors=faults))
 
 
-def _accepted(body: NotificationNew, draft: Draft, accepted: Accepted) -> AcceptedOut:
+def _accepted(body: NotificationNew, draft: Draft, accepted: Accepted, later: datetime | None) -> AcceptedOut:
     fallback = draft.notification.id if draft.notification else ""
     own = f"/v1/notifications/{accepted.notification or fallback}"
     return AcceptedOut(
         id=accepted.notification or fallback,
-        status="accepted",
+        status="accepted" if later is None else "scheduled",
         deduplicated=accepted.duplicate,
         recipients={"resolved": None if isinstance(body.to, ToConversationBody) else len(people_of(body))},
         links=Links(own, f"{own}/timeline"),
@@ -143,10 +168,17 @@ async def get_notification(hub: Hub, caller: Reader, notification_id: HubId) -> 
     """Get a notification with how far it got with each recipient.
 
     `accepted`: in the queue. `pushed`: written to a live socket. `delivered`: a device acknowledged it, or a channel
-    confirmed it. `read`: the person's read cursor is past it.
+    confirmed it. `read`: the person's read cursor is past it. A notification that waits for its `send_at` is
+    `scheduled` and has no recipients yet.
     """
-    view = await hub.directory.notification(caller.app, notification_id)
-    return shown(_shown(view, status_of(view, now=hub.engine.clock()).value))
+    try:
+        view = await hub.directory.notification(caller.app, notification_id)
+    except NotFound:
+        waiting = await hub.engine.scheduled(caller.app, NotificationId(notification_id))
+        if waiting is None:
+            raise
+        return shown(scheduled_shown(waiting))
+    return shown(notification_shown(view, state_of(view, now=hub.engine.clock())))
 
 
 @router.get(
@@ -171,55 +203,4 @@ def _event(event: TimelineEvent) -> TimelineEventShown:
         delivery=event.delivery,
         reason=event.reason,
         detail=event.detail,
-    )
-
-
-def _recipient(view: RecipientView) -> RecipientShown:
-    state = (
-        "read" if view.read else "delivered" if view.delivered else "pushed" if view.pushed else "accepted"
-    )
-    return RecipientShown(
-        user_id=view.user_id,
-        state=state,
-        queue_seq=view.queue_seq,
-        deliveries=[delivery_shown(delivery) for delivery in view.deliveries],
-    )
-
-
-def _shown(view: NotificationView, status: str) -> NotificationShown:
-    recipients = [_recipient(person) for person in view.recipients]
-    counts = dict.fromkeys(("accepted", "pushed", "delivered", "read"), 0)
-    for person in recipients:
-        counts[person.state] += 1
-    return NotificationShown(
-        id=view.id,
-        status=status,
-        type=view.type,
-        category=view.category,
-        priority=view.priority,
-        dedupe_key=view.dedupe_key,
-        collapse_key=view.collapse_key,
-        metadata=None if view.metadata is None else loads(view.metadata),
-        route=route_shown(view.policy),
-        created_at=view.created_at,
-        expires_at=view.expires_at,
-        message=None if view.message is None else _message(view.message),
-        summary=NotificationShown.Summary(total=len(recipients), **counts),
-        recipients=recipients,
-    )
-
-
-def _message(message: Message) -> MessageShown:
-    return MessageShown(
-        id=message.id,
-        conversation=message.conversation,
-        seq=message.seq,
-        sender=message.sender_id,
-        kind=message.kind,
-        body=loads(message.body),
-        at=message.created_at,
-        client_msg_id=message.client_msg_id,
-        mentions=list(message.mentions) or None,
-        notification=message.notification,
-        expires_at=message.expires_at,
     )

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from hub.api.deps import Needs, needs_of
 from hub.api.problem_codes import CATALOGUE
+from hub.api.problems import slug_of
 from hub.api.schemas import ProblemShown, Shown, Strict
 
 Json = dict[str, Any]
@@ -39,6 +40,7 @@ _TITLES: Final = {
     "403": "Not allowed.",
     "404": "There is no such thing, or it is not the caller's to see.",
     "409": "It contradicts what is there.",
+    "412": "The resource has changed since.",
     "413": "The body is too large.",
     "415": "The body is not called JSON.",
     "422": "The request is not valid.",
@@ -52,6 +54,7 @@ _SAMPLES: Final = {
     "403": "scope_missing",
     "404": "user_not_found",
     "409": "not_a_group",
+    "412": "precondition_failed",
     "413": "body_too_large",
     "415": "media_type_unsupported",
     "422": "request_invalid",
@@ -175,6 +178,8 @@ def _statuses(operation: Json, needs: Needs | None, route: APIRoute) -> list[str
         found += ["401", "403", "404", "422", "429", "500", "503"]
         if "DELETE" in (route.methods or ()) or "requestBody" in operation:
             found.append("409")
+    if any(one.get("name") == "If-Match" for one in operation.get("parameters", ())):
+        found.append("412")
     if "requestBody" in operation:
         found += ["400", "413", "415"]
     return sorted(found)
@@ -183,7 +188,7 @@ def _statuses(operation: Json, needs: Needs | None, route: APIRoute) -> list[str
 def _problem(status: str) -> Json:
     kind = CATALOGUE[_SAMPLES[status]]
     sample = {
-        "type": f"/docs/problems/{_SAMPLES[status].replace('_', '-')}",
+        "type": f"/docs/problems/{slug_of(_SAMPLES[status])}",
         "title": kind.title,
         "status": kind.status,
         "detail": kind.meaning,

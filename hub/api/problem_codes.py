@@ -117,17 +117,90 @@ CATALOGUE: Mapping[str, Kind] = {
     "policy_unknown": Kind(
         422, "Policy unknown", "The notification names a policy that this app does not have."
     ),
+    # Templates: what is said, and whether a channel could say it
+    "template.text_invalid": Kind(
+        422,
+        "Template not valid",
+        "A text of the template has a placeholder that is malformed, a filter that does not exist, or a variable that "
+        "is not declared in `variables`. Each entry of `errors` points at one.",
+    ),
+    "template.mapping_invalid": Kind(
+        422,
+        "Template mapping not valid",
+        "A mapping does not fit the provider's template: it must fill exactly the fields that the template has. "
+        "Synchronise the account's templates if they have changed.",
+    ),
+    "template.data_invalid": Kind(
+        422,
+        "Template data not valid",
+        "`data` must give every variable of the template, each of its declared type.",
+    ),
+    "template.field_invalid": Kind(
+        422,
+        "Template field not acceptable for channel",
+        "What these data make of the template would be refused by a channel of the policy. Each entry of `errors` has "
+        "the channel and, where the hub knows one, a fix.",
+    ),
+    "template_unknown": Kind(
+        422,
+        "Template unknown",
+        "The notification, or a step of its policy, names a template or a version that this app does not have.",
+    ),
+    "template_not_found": Kind(
+        404, "No such template", "There is no template of this key in your app, or it is archived."
+    ),
+    "not_a_notification": Kind(
+        422, "Not a notification", "Only notifications can be sent later; a chat message is sent at once."
+    ),
+    "being_sent": Kind(
+        503,
+        "Being sent",
+        "The `send_at` of this notification has just come: nobody can say yet whether it can be stopped.",
+        retryable=True,
+    ),
+    "webhook_unknown": Kind(
+        422,
+        "Webhook endpoint unknown",
+        "`callback` names an endpoint that this app does not have, or that is disabled.",
+    ),
     "public_key_invalid": Kind(
         422,
         "Public key not valid",
         "Register a PEM public key (`BEGIN PUBLIC KEY`): Ed25519 for EdDSA, P-256 for ES256, RSA of at least 2,048 "
         "bits for RS256.",
     ),
+    "webhook_url_refused": Kind(
+        422,
+        "Webhook URL refused",
+        "The hub does not post there; `detail` says why. Give an https:// URL with a public host, without user name, "
+        "password and fragment. For development, whoever runs the hub can let more through with HUB_WEBHOOK_ALLOW.",
+    ),
     "device_invalid": Kind(422, "Device not valid", "A device id has 1 to 128 printable characters."),
     "seq_beyond_head": Kind(
         422,
         "Number beyond the queue",
         "What has not been sent cannot be acknowledged: `seq` is past the newest number.",
+    ),
+    "action_unknown": Kind(
+        422, "Action unknown", "The task has no such action; `detail` names those it has."
+    ),
+    "comment_required": Kind(422, "Comment required", "This action needs a comment."),
+    "actor_required": Kind(
+        422, "Actor required", "With an API key this route needs to know for whom it acts."
+    ),
+    "transfer_pointless": Kind(
+        422, "Transfer pointless", "The part can only go to somebody who is not asked yet."
+    ),
+    "transfer_back": Kind(
+        422, "Transfer back", "A part cannot go back to somebody who has had the task before."
+    ),
+    "transfer_not_allowed": Kind(
+        403,
+        "Transfer not allowed",
+        "Those who are asked may not hand this task on: its actions have no `transfer`.",
+    ),
+    "not_the_applicant": Kind(
+        403, "Not the applicant", "Only who applied, or the business system, may do this."
     ),
     # Things that are not there, or not yours
     "app_not_found": Kind(404, "No such app", "There is no app of this id, or it is not yours."),
@@ -150,12 +223,75 @@ CATALOGUE: Mapping[str, Kind] = {
     "message_not_found": Kind(
         404, "No such message", "There is no such message, or the caller cannot see it."
     ),
+    "webhook_not_found": Kind(404, "No such webhook", "There is no webhook endpoint of this id in your app."),
+    "webhook_event_not_found": Kind(
+        404,
+        "No such webhook event",
+        "There is no event of this id in your app: it is older than HUB_WEBHOOK_RETENTION, or no endpoint wanted it.",
+    ),
     "policy_not_found": Kind(404, "No such policy", "This app has no policy of this name."),
+    "account_not_found": Kind(404, "No such account", "There is no account of this id in your app."),
+    "binding_not_found": Kind(
+        404, "Not bound", "Nobody has proved who this user is at the account; see the routes of bindings."
+    ),
+    "account_taken": Kind(
+        409, "Account exists", "Your app has this appid on this channel already. Change that account instead."
+    ),
+    "account_limit": Kind(409, "Too many accounts", "An app has at most 50 accounts."),
+    "account_disabled": Kind(409, "Account disabled", "Enable the account first (`PATCH`, `enabled`)."),
+    "not_for_this_account": Kind(
+        409,
+        "Not for this kind of account",
+        "Only official accounts invite by page or QR code; only mini programs bind by login code.",
+    ),
+    "grants_from_events": Kind(
+        409,
+        "Subscriptions come by events",
+        "This account learns of subscriptions by WeChat's events. Counting reports as well would count twice; set "
+        "`grants_from` to `client` where the events do not reach this hub.",
+    ),
+    "address_invalid": Kind(
+        422, "Not an address", "An openid or union id has 1 to 128 printable ASCII characters."
+    ),
+    "return_to_invalid": Kind(
+        422,
+        "Not a place to return to",
+        "`return_to` is a path at this hub, or an address of an origin that HUB_RETURN_ORIGINS names: links that "
+        "lead anywhere else would serve those who deceive people.",
+    ),
+    "provider_refused": Kind(
+        422,
+        "WeChat refused",
+        "`detail` has WeChat's own words and code, and what to do about it.",
+    ),
+    "provider_unavailable": Kind(
+        503,
+        "WeChat away",
+        "WeChat cannot be reached, is busy, or the account's quota of this call is used up.",
+        retryable=True,
+    ),
     "notification_not_found": Kind(
         404, "No such notification", "There is no notification of this id in your app."
     ),
     "delivery_not_found": Kind(404, "No such delivery", "There is no delivery of this id in your app."),
+    "task_not_found": Kind(
+        404, "No such task", "There is no task of this id in your app, or it is not the caller's to see."
+    ),
+    "action_not_found": Kind(404, "No such action", "The task has no action of this id."),
+    "link_invalid": Kind(
+        404, "Link not valid", "The link is not one of this hub's, its time is over, or it leads nowhere."
+    ),
     # What contradicts what is there
+    "webhook_disabled": Kind(
+        409,
+        "Webhook disabled",
+        "The endpoint answered 410 Gone, or was disabled by hand: `disabled_reason` says which. Enable it with PATCH.",
+    ),
+    "webhooks_full": Kind(
+        409,
+        "Too many webhooks",
+        "An app has at most 50 webhook endpoints. Remove one that nobody listens at.",
+    ),
     "app_exists": Kind(409, "App exists", "There is an app of this id already."),
     "not_a_group": Kind(
         409,
@@ -164,6 +300,22 @@ CATALOGUE: Mapping[str, Kind] = {
     ),
     "policy_builtin": Kind(
         409, "Policy is built in", "A built-in policy cannot be removed; one of your own under its name can."
+    ),
+    "task_already_decided": Kind(
+        409,
+        "Task already decided",
+        "Somebody was first, or the task is over. `decision` says who, what and when.",
+    ),
+    "task_closed": Kind(
+        409, "Task closed", "A task that is over is not opened again: put the new question under another id."
+    ),
+    "action_settled": Kind(
+        409, "Action settled", "The action was settled otherwise before; its state is in `detail`."
+    ),
+    "precondition_failed": Kind(
+        412,
+        "Precondition failed",
+        "The task has changed since: `If-Match` does not name its ETag. Get it again.",
     ),
     "idempotency_mismatch": Kind(
         422,

@@ -21,10 +21,7 @@ _UNAUTHORIZED: Final = 401
 _SERVER_ERROR: Final = 500
 
 # What the design has and this version has not: said so, instead of being taken for a typing error.
-NOT_YET: Final = frozenset(
-    {"template", "send_at", "not_before", "quiet_hours", "thread", "callback", "ttl", "topic", "segment"}
-    | {"dedupe_window", "clock", "locale_only", "not_before", "data", "actions", "environment"}
-)
+NOT_YET: Final = frozenset({"ttl", "topic", "segment", "dedupe_window", "environment"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +31,15 @@ class Fault:
     pointer: str
     code: str
     detail: str
+    channel: str = ""
+    """The channel that could not say it."""
+    fix: str = ""
+    """What would mend it, where somebody knows."""
+
+    def shown(self) -> dict[str, str]:
+        """The fault in a problem document."""
+        more = {name: text for name, text in (("channel", self.channel), ("fix", self.fix)) if text}
+        return {"pointer": self.pointer, "code": self.code, "detail": self.detail, **more}
 
 
 class Problem(HTTPException):
@@ -73,7 +79,7 @@ def kind_of(code: str, error: HubError | None = None) -> Kind:
 
 def slug_of(code: str) -> str:
     """A code as it stands in the address of its explanation."""
-    return code.replace("_", "-")
+    return code.replace("_", "-").replace(".", "-")
 
 
 def document(
@@ -98,7 +104,7 @@ def document(
         body["instance"] = request.url.path
         body["request_id"] = request_id_of(request)
     if errors:
-        body["errors"] = [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in errors]
+        body["errors"] = [fault.shown() for fault in errors]
     return body
 
 
@@ -116,9 +122,10 @@ def answer(
     headers: Mapping[str, str] | None = None,
     error: HubError | None = None,
     status: int | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
-    """The problem as a response."""
-    body = document(request, code, detail, errors=errors, error=error)
+    """The problem as a response; `more` are members of this problem's own."""
+    body = document(request, code, detail, errors=errors, error=error) | dict(more or {})
     if status is not None:
         body["status"] = status
     given = dict(headers or {})

@@ -256,6 +256,8 @@ class FaultShown(Shown):
     )
     code: str
     detail: str
+    channel: str | None = Field(None, description="The channel that could not say it.")
+    fix: str | None = Field(None, description="What would mend it, where the hub knows.")
 
 
 class ProblemShown(Shown):

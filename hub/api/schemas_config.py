@@ -8,14 +8,23 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints
 
 from hub.api.schemas import AppIdText, Moment, Name, Shown, Strict, example
+from hub.api.schemas_preferences import CALENDAR, CAP, CalendarBody, CapBody, Caps
+from hub.core.caps import caps_json
 from hub.core.records import ApiKeyRecord, AppRecord, SigningKeyRecord
 from hub.core.scopes import Scope
+from hub.core.worktime import calendar_json
 
 _SECRET = "hub_0195a1_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"  # noqa: S105
 _APP: Final[dict[str, Any]] = {
     "id": "shop",
     "name": "商店",
-    "settings": {"sessions_per_platform": 3, "session_overflow": "replace", "compression": False},
+    "settings": {
+        "sessions_per_platform": 3,
+        "session_overflow": "replace",
+        "compression": False,
+        "calendar": CALENDAR,
+        "caps": [CAP],
+    },
     "created_at": "2026-03-01T01:00:00Z",
 }
 _KEY: Final[dict[str, Any]] = {
@@ -50,6 +59,13 @@ class AppSettingsBody(Strict):
         description="What happens to one session too many: the oldest is replaced, or the new one refused.",
     )
     compression: bool = Field(False, description="permessage-deflate: costs memory and CPU per connection.")
+    calendar: CalendarBody = Field(
+        default_factory=CalendarBody,
+        description="What waits are counted in where a policy's `clock` is `working_hours`.",
+    )
+    caps: Caps = Field(
+        default_factory=list, description="How often one person may be disturbed outside the app."
+    )
 
 
 class AppNew(Strict):
@@ -174,6 +190,8 @@ def app_shown(record: AppRecord) -> AppShown:
         sessions_per_platform=own.sessions_per_platform,
         session_overflow=own.session_overflow,
         compression=own.compression,
+        calendar=CalendarBody.model_validate(calendar_json(own.calendar)),
+        caps=[CapBody.model_validate(cap) for cap in caps_json(own.caps)],
     )
     return AppShown(id=record.id, name=record.name, settings=settings, created_at=record.created_at)
 

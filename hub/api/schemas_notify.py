@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 from hub.api.schemas import (
     FreeObject,
     Line,
+    Locale,
     Moment,
     Shown,
     Strict,
@@ -20,6 +21,8 @@ from hub.api.schemas import (
 from hub.api.schemas_chat import MessageShown, OwnKind
 from hub.api.schemas_deliveries import DELIVERY, DeliveryShown
 from hub.api.schemas_routing import ROUTE, PolicyName, RouteBody, Word
+from hub.api.schemas_templates import TemplateKey
+from hub.core.policy import QuietHours
 
 _NOTIFICATION: Final[dict[str, Any]] = {
     "type": "approval.task.assigned",
@@ -31,12 +34,13 @@ _NOTIFICATION: Final[dict[str, Any]] = {
         "text": "王小明提交了 1,200.00 元的差旅报销",
         "data": {"instance": "778"},
         "link": "https://oa.example.com/tasks/2",
-        "actions": [
-            {"id": "approve", "label": "同意", "style": "primary"},
-            {"id": "reject", "label": "驳回", "style": "danger"},
-        ],
     },
+    "actions": [
+        {"id": "approve", "label": "同意", "style": "primary"},
+        {"id": "reject", "label": "驳回", "style": "danger", "requires": ["comment"]},
+    ],
     "policy": "approval",
+    "thread": "inst-778",
     "priority": "high",
     "category": "approval",
     "metadata": {"biz": "oa"},
@@ -62,12 +66,24 @@ BusinessKey = Annotated[Line, StringConstraints(min_length=1, max_length=200), A
 
 
 class ActionBody(Strict):
-    """A button. Pressing it is for the product's own code; the hub shows it."""
+    """A button."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
     label: Annotated[Line, StringConstraints(max_length=64)] = ""
     style: Literal["default", "primary", "danger"] = "default"
     link: Annotated[Line, StringConstraints(max_length=2_048)] | None = None
+    requires: (
+        Annotated[
+            list[
+                Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+            ],
+            Field(max_length=8),
+        ]
+        | None
+    ) = Field(None, description="What must be given with it, such as `comment`.", examples=[["comment"]])
+
+
+Actions = Annotated[list[ActionBody], Field(max_length=8)]
 
 
 class CardContent(Strict):
@@ -77,7 +93,7 @@ class CardContent(Strict):
     text: Annotated[Text, StringConstraints(max_length=20_000)] = ""
     data: FreeObject | None = None
     link: Annotated[Line, StringConstraints(max_length=2_048)] | None = None
-    actions: Annotated[list[ActionBody], Field(max_length=8)] | None = None
+    actions: Actions | None = None
 
 
 class RawContent(Strict):
@@ -97,6 +113,22 @@ class ToConversationBody(Strict):
     """Everybody in a conversation."""
 
     conversation: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class TemplateRef(Strict):
+    """A template of the app, filled with `data`."""
+
+    key: TemplateKey
+    version: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = Field(
+        None, description="Null: the newest. What was accepted keeps its version."
+    )
+    locale: Locale | None = Field(None, description="Null: each recipient's own.")
+
+
+class NotificationCallback(Strict):
+    """Who hears of this notification."""
+
+    endpoint_id: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 def _addressed(value: object) -> str:
@@ -128,11 +160,19 @@ class NotificationNew(Strict):
         Discriminator(_addressed),
     ]
     actor: Recipient | None = Field(None, description="Who did it: shown as the sender.")
-    content: Annotated[
-        Annotated[CardContent, Tag("card")] | Annotated[RawContent, Tag("own")], Discriminator(_spoken)
-    ] = Field(
-        description="Either `title`, `text`, … or your own `kind` and `body`; at most HUB_BODY_MAX_BYTES as JSON."
+    content: (
+        Annotated[
+            Annotated[CardContent, Tag("card")] | Annotated[RawContent, Tag("own")], Discriminator(_spoken)
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Either `title`, `text`, … or your own `kind` and `body`; at most HUB_BODY_MAX_BYTES as JSON. "
+        "Give this or `template`.",
     )
+    template: TemplateRef | None = Field(None, description="What it says, instead of `content`.")
+    data: FreeObject | None = Field(None, description="Fills the template.")
+    actions: Actions | None = Field(None, description="Buttons of the card.")
     dedupe_key: BusinessKey | None = Field(
         None, description="Of the business event: a second notification with the same key is the first one."
     )
@@ -143,7 +183,19 @@ class NotificationNew(Strict):
     priority: Literal["low", "normal", "high", "critical"] = "normal"
     category: Word = "default"
     collapse_key: BusinessKey | None = Field(
-        None, description="Kept for clients: the newer one replaces the older one."
+        None, description="The newer one replaces the older one, as far as it has not been sent."
+    )
+    thread: BusinessKey | None = Field(
+        None, description="What it belongs to in the business; events end a whole thread."
+    )
+    digest_key: BusinessKey | None = Field(
+        None, description="What may be sent as one, where the policy has a `digest`."
+    )
+    quiet_hours: QuietHours | None = Field(None, description="Instead of what the policy says.")
+    send_at: Moment | None = Field(None, description="Not before this: nothing happens until then.")
+    not_before: Moment | None = Field(None, description="Another name of `send_at`.")
+    callback: NotificationCallback | None = Field(
+        None, description="A webhook endpoint that hears of this notification, whatever it subscribes to."
     )
     expires_at: Moment | None = Field(None, description="After that nothing more is sent.")
     metadata: FreeObject | None = Field(None, description="Kept, and given back; never shown to users.")
@@ -155,9 +207,30 @@ class NotificationNew(Strict):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _one_content(self) -> Self:
+        wrong = ""
+        if (self.content is None) == (self.template is None):
+            wrong = "give exactly one of `content` and `template`"
+        elif self.data is not None and self.template is None:
+            wrong = "`data` fills a `template`; a card of your own has its data in `content`"
+        elif self.actions is not None and isinstance(self.content, RawContent):
+            wrong = "a message of your own kind has no `actions`"
+        elif (
+            self.actions is not None
+            and isinstance(self.content, CardContent)
+            and self.content.actions is not None
+        ):
+            wrong = "give `actions` once"
+        elif self.send_at is not None and self.not_before is not None:
+            wrong = "`not_before` is another name of `send_at`: give one of them"
+        if wrong:
+            raise ValueError(wrong)
+        return self
+
 
 class NotificationAccepted(Shown):
-    """Committed. `deduplicated` says that it was earlier."""
+    """Committed. `deduplicated` says that it was earlier; `scheduled`, that it waits for its `send_at`."""
 
     model_config = example(_ACCEPTED)
 
@@ -173,7 +246,7 @@ class NotificationAccepted(Shown):
         timeline: str
 
     id: str
-    status: Literal["accepted"]
+    status: Literal["accepted", "scheduled"]
     deduplicated: bool
     recipients: Recipients
     links: Links
@@ -212,6 +285,9 @@ class RecipientShown(Shown):
     deliveries: list[DeliveryShown]
 
 
+Status = Literal["scheduled", "accepted", "active", "settled", "canceled", "expired", "refused"]
+
+
 class NotificationShown(Shown):
     """A notification and what became of it."""
 
@@ -226,6 +302,7 @@ class NotificationShown(Shown):
             "collapse_key": None,
             "metadata": {"biz": "oa"},
             "route": ROUTE,
+            "send_at": None,
             "created_at": "2026-03-01T01:12:00Z",
             "expires_at": None,
             "message": None,
@@ -247,7 +324,7 @@ class NotificationShown(Shown):
         read: int
 
     id: str
-    status: Literal["accepted", "active", "settled", "expired"]
+    status: Status
     type: str
     category: str
     priority: str
@@ -255,6 +332,7 @@ class NotificationShown(Shown):
     collapse_key: str | None
     metadata: dict[str, Any] | None
     route: RouteBody
+    send_at: datetime | None = Field(description="When it will be sent; null once it is.")
     created_at: datetime
     expires_at: datetime | None
     message: MessageShown | None = Field(description="Null once retention has removed the body.")

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from hub.api.schemas import Duration, FreeObject, Locale, Name, Shown, Strict, TimeZone, UserId, example
+from hub.api.schemas import Duration, Locale, Name, Shown, Strict, TimeZone, UserId, example
+from hub.api.schemas_preferences import PREFERENCES, Preferences
 from hub.core.records import DeviceRecord, UserRecord
 from hub.core.scopes import UserScope
 
-_USER = {"name": "王小明 🐼", "locale": "zh-CN", "timezone": "Asia/Shanghai", "preferences": {"sound": True}}
+_USER = {"name": "王小明 🐼", "locale": "zh-CN", "timezone": "Asia/Shanghai", "preferences": PREFERENCES}
 _SHOWN_USER = {
     "user_id": "u_1024",
     **_USER,
@@ -36,7 +37,7 @@ class UserFields(Strict):
     name: Name | None = Field(None, description="For display.")
     locale: Locale | None = None
     timezone: TimeZone | None = None
-    preferences: FreeObject | None = Field(None, description="The product's own; replaced as a whole.")
+    preferences: Preferences | None = Field(None, description="Replaced as a whole.")
 
 
 class UserItem(UserFields):
@@ -110,11 +111,11 @@ class DeviceShown(Shown):
 class MeFields(Strict):
     """What users may set for themselves; the name is the business system's. A field left out stays as it is."""
 
-    model_config = example({"locale": "en", "timezone": "Europe/Berlin", "preferences": {"sound": False}})
+    model_config = example({"locale": "en", "timezone": "Europe/Berlin", "preferences": PREFERENCES})
 
     locale: Locale | None = None
     timezone: TimeZone | None = None
-    preferences: FreeObject | None = Field(None, description="Replaced as a whole.")
+    preferences: Preferences | None = Field(None, description="Replaced as a whole.")
 
 
 class TokenRequest(Strict):

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints
 
-from hub.api.schemas import Duration, Line, Shown, Strict, example
-from hub.core.policy import Mode, OnUnknown, Success
+from hub.api.schemas import Duration, Line, Locale, Shown, Strict, example
+from hub.core.policy import Mode, OnUnknown, QuietHours, Success, TimerClock
 
 ROUTE: Final[dict[str, Any]] = {
     "mode": "cascade",
-    "steps": [{"channel": "ws", "success": "read", "wait": "PT1M"}],
-    "stop_on": ["read", "acted"],
+    "steps": [
+        {"channel": "ws", "when": "online", "success": "read", "wait": "PT1M"},
+        {"channel": "wechat_mp", "success": "delivered", "only_if": {"priority": ["high", "critical"]}},
+    ],
+    "stop_on": ["read", "acted", "event:approval.task.closed"],
     "expires_in": "PT24H",
     "on_unknown": "hold",
+    "clock": "always",
+    "quiet_hours": "defer",
+    "digest": None,
 }
 
 
@@ -36,15 +40,9 @@ class OnlyIf(Strict):
 
     priority: Annotated[list[Word], Field(min_length=1, max_length=16)] | None = None
     category: Annotated[list[Word], Field(min_length=1, max_length=16)] | None = None
-
-
-def _reachable(value: object) -> object:
-    if value == Success.ACTED:
-        text = (
-            "A person cannot act on a message in this version of the hub, so `acted` would never be reached."
-        )
-        raise PydanticCustomError("not_supported", text)
-    return value
+    locale: Annotated[list[Locale], Field(min_length=1, max_length=16)] | None = Field(
+        None, description="Of the recipient; `zh` stands for every `zh-…`."
+    )
 
 
 class StepBody(Strict):
@@ -53,27 +51,34 @@ class StepBody(Strict):
     channel: Annotated[str, StringConstraints(min_length=1, max_length=32)] = Field(
         description="A channel of this hub.", examples=["ws"]
     )
-    success: Annotated[Success, BeforeValidator(_reachable)] = Field(
+    when: Literal["online"] | None = Field(
+        None,
+        description="Only of `ws`, where it goes without saying: whoever is offline is left to the next step.",
+    )
+    success: Success = Field(
         Success.DELIVERED, description="How far it must get for the cascade to be content."
     )
     wait: Duration | None = Field(
         None, description="How long an accepted send may take to get there; null waits for ever."
     )
     only_if: OnlyIf | None = None
+    template: Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z][a-z0-9_.-]*$")] | None = Field(
+        None,
+        description="Another template of the app for this step, with the same `data`.",
+        examples=["todo"],
+    )
+    account: Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] | None = Field(
+        None, description="The account to send from; null takes the first one that reaches the person."
+    )
 
 
-class StopOn(StrEnum):
-    """What a person can do that makes the rest pointless."""
-
-    READ = "read"
-    ACTED = "acted"
-
-
-def _stop_on(value: object) -> object:
-    if isinstance(value, str) and value.startswith("event:"):
-        text = "`event:` in `stop_on` is not supported by this version of the hub."
-        raise PydanticCustomError("not_supported", text)
-    return value
+EVENT: Final = "event:"
+EventName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")]
+StopWord = Annotated[
+    str,
+    StringConstraints(max_length=106, pattern=r"^(read|acted|event:[A-Za-z0-9_.-]{1,100})$"),
+    Field(description="`read`, `acted`, or `event:` and the name of an event of yours (POST /v1/events)."),
+]
 
 
 class RouteBody(Strict):
@@ -85,14 +90,26 @@ class RouteBody(Strict):
         Mode.CASCADE, description="`cascade` tries steps in order, `all` sends every step at once."
     )
     steps: Annotated[list[StepBody], Field(min_length=1, max_length=10)]
-    stop_on: Annotated[list[Annotated[StopOn, BeforeValidator(_stop_on)]], Field(max_length=2)] = Field(
-        default_factory=lambda: [StopOn.READ, StopOn.ACTED],
+    stop_on: Annotated[list[StopWord], Field(max_length=10)] = Field(
+        default_factory=lambda: ["read", "acted"],
         description="What cancels the steps that are still to come.",
     )
     expires_in: Duration | None = Field(None, description="After that long nothing more is sent.")
     on_unknown: OnUnknown = Field(
         OnUnknown.HOLD,
         description="A send that may have happened: `hold` rather loses one, `next` rather doubles one.",
+    )
+    clock: TimerClock = Field(
+        TimerClock.ALWAYS,
+        description="What `wait` is counted in: time as it passes, or the working hours of the app's calendar.",
+    )
+    quiet_hours: QuietHours = Field(
+        QuietHours.DEFER,
+        description="In a recipient's quiet hours: `defer` until they end, `skip` the step, or `ignore` them.",
+    )
+    digest: Duration | None = Field(
+        None,
+        description="Sends of one person under one `digest_key` within this time become one.",
     )
 
 

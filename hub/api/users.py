@@ -51,7 +51,7 @@ def show_user(record: UserRecord) -> UserShown:
 
 def user_write(user_id: str, body: UserFields) -> UserWrite:
     """The fields that were given."""
-    preferences = None if body.preferences is None else raw_json(body.preferences)
+    preferences = None if body.preferences is None else raw_json(body.preferences.kept())
     return UserWrite(user_id, body.name, body.locale, body.timezone, preferences)
 
 

@@ -48,7 +48,6 @@ def worker() -> Spec:
     command = _python(
         "celery",
         *("-A", "tasks.app:app", "worker", "--pool", "threads", "--concurrency", "4"),
-        *("--queues", "hub.deliveries,hub.chores,hub.webhooks"),
         *("--without-gossip", "--without-mingle", "--loglevel", "INFO"),
         *("--hostname", f"hub-{os.getpid()}@%h"),
     )

@@ -5,10 +5,10 @@ Both are told anew at every start: the port may be another one, and a fresh secr
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
 import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +18,8 @@ _TIMEOUT: Final = 10.0
 _CHANNELS: Final = {"official": "wechat_mp", "miniprogram": "miniprogram"}
 _OK: Final = range(200, 300)
 _TOKEN_BYTES: Final = 12
-_AES_KEY_BYTES: Final = 32
+_AES_KEY_LENGTH: Final = 43
+_LETTERS: Final = string.ascii_letters + string.digits
 
 
 class NotIntroduced(Exception):
@@ -61,7 +62,7 @@ def _accounts_of(pair: Pair) -> Mapping[str, str]:
 
 def _introduce_one(pair: Pair, account: Mapping[str, Any], known: str | None) -> None:
     token = secrets.token_hex(_TOKEN_BYTES)
-    aes_key = base64.b64encode(secrets.token_bytes(_AES_KEY_BYTES)).decode().rstrip("=")
+    aes_key = "".join(secrets.choice(_LETTERS) for _ in range(_AES_KEY_LENGTH))
     ours: dict[str, Any] = {
         "name": account["name"],
         "secret": account["secret"],

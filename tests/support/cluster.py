@@ -13,13 +13,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hub.embedded.sandbox import Pair, introduce
+from hub.embedded.sandbox import environment as sandbox_environment
 from tests.services import start_redis
 from tests.services.process import Process
 from tests.services.redis import RedisServer, free_port
 
 CELERY_WORKER = (
-    f"{sys.executable} -m celery -A tasks.app:app worker -B -P threads -c 2 --without-gossip --without-mingle "
-    "-Q hub.deliveries,hub.chores -l INFO"
+    f"{sys.executable} -m celery -A tasks.app:app worker -P threads -c 2 --without-gossip --without-mingle "
+    "-l INFO"
 ).split()
 SECRET = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTMyYnk="
 
@@ -41,7 +43,9 @@ class Cluster:
             **extra,
         }
         self._processes: dict[str, Process] = {}
-        self._ports: dict[str, int] = {}
+        self._ports: dict[str, int] = {"sandbox": free_port()}
+        # Known before anything starts: what a hub takes for WeChat is part of its environment.
+        self.env = {**sandbox_environment(f"http://127.0.0.1:{self._ports['sandbox']}"), **self.env}
         self.api_key = self._prepare()
 
     def _prepare(self) -> str:
@@ -76,14 +80,40 @@ class Cluster:
             lambda _: answers(f"http://127.0.0.1:{port}/readyz"),
         )
 
-    def start_worker(self) -> None:
-        """Start a Celery worker that runs beat too."""
+    def start_worker(self, name: str = "worker", *, beat: bool = True) -> None:
+        """Start a Celery worker, which runs beat too unless it is told not to."""
         schedule = str(self.directory / "beat-schedule")
+        more = ["-B", "-s", schedule] if beat else []
         self._start(
-            "worker",
-            [*CELERY_WORKER, "-s", schedule],
-            lambda _: "ready" in self.log("worker"),
+            name,
+            [*CELERY_WORKER, "-n", f"{name}@%h", *more],
+            lambda _: " ready" in self.log(name),
         )
+
+    def start_beat(self) -> None:
+        """Start a beat of its own."""
+        schedule = str(self.directory / "beat-schedule")
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "tasks.app:app",
+            "beat",
+            "-s",
+            schedule,
+            "--pidfile=",
+        ]
+        self._start("beat", command, lambda _: "maxinterval" in self.log("beat"))
+
+    def start_sandbox(self) -> str:
+        """Start a WeChat sandbox, and introduce it and node `a` to each other. Its base URL."""
+        port = self._ports["sandbox"]
+        base = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "hub.sandbox", "--port", str(port)]
+        self._start("sandbox", command, lambda _: answers(f"{base}/"))
+        introduce(Pair(self.url("a"), self.api_key, base))
+        return base
 
     def pid(self, name: str) -> int:
         """The process id of a node or the worker."""

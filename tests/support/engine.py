@@ -68,12 +68,22 @@ class HeldExecutor:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[DeliveryId], timedelta]] = []
+        self.priorities: list[str] = []
+        """Of every request, in order."""
         self.lose = False
 
-    async def schedule(self, channel: str, deliveries: Sequence[DeliveryId], *, delay: timedelta) -> None:
+    async def schedule(
+        self,
+        channel: str,
+        deliveries: Sequence[DeliveryId],
+        *,
+        delay: timedelta,
+        priority: str = "normal",
+    ) -> None:
         """Keep."""
         if not self.lose:
             self.asked.append((channel, list(deliveries), delay))
+            self.priorities.append(priority)
 
     def take(self) -> list[DeliveryId]:
         """Everything asked for since the last call."""
@@ -228,6 +238,7 @@ async def open_rig(
         ports = Ports(
             messages=store,
             deliveries=store,
+            routing=store,
             parking=store,
             sequencer=RedisSequencer(link, tail_ttl=settings.tail_ttl),
             tail=RedisTail(link, size=settings.tail_size, ttl=settings.tail_ttl),

@@ -15,22 +15,33 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from hub.api import Readiness, new_app
+from hub.approvals_wiring import open_approvals
+from hub.channels._wechat.field_notes import fields_of
+from hub.core.accounts import ProviderTemplate
+from hub.core.approvals import Approvals
+from hub.core.books import WeChatBooks
 from hub.core.channel import Registry
 from hub.core.delivery import DeliveryId
 from hub.core.dispatch import DispatchLimits
 from hub.core.engine import Engine, EngineLimits, Ports, open_engine
+from hub.core.field_guide import TemplateField
 from hub.core.ingest import IngestLimits
 from hub.core.message import AppId, ConversationId, Published, SeqKey, UserKey
 from hub.core.records import AppSettings
 from hub.core.scopes import APP_SCOPES, EVERY_SCOPE
+from hub.core.templates import TemplateBook
 from hub.settings import Settings
 from hub.store.directory_sql import DirectoryRooms, SqlDirectory, directory_rooms
 from hub.store.memory_queue import MemorySequencer, MemoryTail
 from hub.store.people import SqlPeople
+from hub.store.schema import metadata
 from hub.store.sql import SqlStore
 from hub.store.sql_engine import Database, make_engine
-from hub.store.tables import metadata
+from hub.store.templates_sql import SqlTemplates
+from hub.store.webhooks_sql import SqlWebhooks
 from tests.fakes.channel import ScriptedChannel
+from tests.fakes.desk import MemoryDesk
+from tests.fakes.hooks import ScriptedHooks
 
 SECRET = SecretStr("bm90LWEtcmVhbC1rZXktMzItYnl0ZXMtbG9uZy0hISE=")
 MINE, THEIRS = AppId("shop"), AppId("bank")
@@ -70,7 +81,14 @@ class Counters(MemorySequencer):
 class Executor:
     """Does nothing: deliveries wait for the sweep."""
 
-    async def schedule(self, channel: str, deliveries: Sequence[DeliveryId], *, delay: timedelta) -> None:
+    async def schedule(
+        self,
+        channel: str,
+        deliveries: Sequence[DeliveryId],
+        *,
+        delay: timedelta,
+        priority: str = "normal",
+    ) -> None:
         """Forget."""
 
 
@@ -94,6 +112,10 @@ class Hub:
     engine: Engine
     rooms: DirectoryRooms
     settings: Settings
+    templates: TemplateBook
+    hooks: ScriptedHooks
+    desk: MemoryDesk
+    approvals: Approvals
     presence: Presence = field(default_factory=Presence)
     told: list[tuple[ConversationId, list[UserKey]]] = field(default_factory=list)
     dependencies: list[Readiness] = field(default_factory=lambda: [Readiness("database", True, 0.1)])
@@ -101,6 +123,17 @@ class Hub:
     @property
     def directory(self) -> SqlDirectory:
         return self.rooms.directory
+
+    @property
+    def webhooks(self) -> SqlWebhooks:
+        return self.rooms.webhooks
+
+    @property
+    def books(self) -> WeChatBooks:
+        return self.rooms.books
+
+    def template_fields(self, template: ProviderTemplate) -> Sequence[TemplateField]:
+        return fields_of(template)
 
     @property
     def people(self) -> SqlPeople:
@@ -203,6 +236,7 @@ async def open_world(
         ports = Ports(
             messages=store,
             deliveries=store,
+            routing=store,
             parking=store,
             sequencer=Counters(),
             tail=MemoryTail(size=64),
@@ -213,7 +247,19 @@ async def open_world(
             new_id=new_id,
         )
         core = await stack.enter_async_context(open_engine(ports, _limits(settings)))
-        hub = Hub(core, rooms, settings)
+        templates = SqlTemplates(database, clock=clock, new_id=new_id)
+        desk = MemoryDesk(rooms.books, clock)
+        hooks = ScriptedHooks(rooms.webhooks)
+        approvals = open_approvals(
+            core,
+            database=database,
+            directory=rooms.directory,
+            templates=templates,
+            webhooks=rooms.webhooks,
+            hooks=hooks,
+            settings=settings,
+        )
+        hub = Hub(core, rooms, settings, templates, hooks, desk, approvals)
         app = new_app(settings, new_id=new_id)
         app.state.hub = hub
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)

@@ -79,7 +79,15 @@ async def test_a_policy_makes_deliveries_that_tell_their_story(world: World) -> 
     assert [line["event"] for line in lines["data"]][:2] == ["accepted", "queued"]
     shown = await world.get(accepted["links"]["self"])
     assert shown["route"]["steps"] == [
-        {"channel": "wechat_mp", "success": "accepted", "wait": "PT30M", "only_if": None}
+        {
+            "channel": "wechat_mp",
+            "when": None,
+            "success": "accepted",
+            "wait": "PT30M",
+            "only_if": None,
+            "template": None,
+            "account": None,
+        }
     ]
     assert (await world.get("/v1/deliveries", params={"state": "failed"}))["data"] == []
 
@@ -129,7 +137,7 @@ async def test_each_of_a_batch_gets_its_own_answer(world: World) -> None:
             _body("a"),
             {"to": [], "content": CARD},
             _body("b", policy="nope"),
-            _body("c", template={"key": "x"}),
+            {"to": [{"user_id": "c"}], "template": {"key": "nope"}},
             7,
             {"to": {"conversation": "cnv_x"}, "content": CARD},
             _body("d", "a"),
@@ -144,7 +152,7 @@ async def test_each_of_a_batch_gets_its_own_answer(world: World) -> None:
         None,
         "request_invalid",
         "policy_unknown",
-        "not_supported",
+        "template_unknown",
         "request_invalid",
         "conversation_not_found",
         None,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from tests.unit.api.harness import World
+from hub.core.webhooks import WebhookEvent, WebhookEventId
+from tests.unit.api.harness import MINE, World
 
 MARK = "绝密-7"
 """In every text of the first app. Nobody else may ever see it."""
@@ -31,10 +32,21 @@ OWN_APP = {
     "putPolicy",
     "getPolicy",
     "deletePolicy",
+    "listTemplates",
+    "putTemplate",
+    "sendEvent",
     "listDeliveries",
     "listAudit",
     "listConversations",
     "getPresence",
+    "createWebhook",
+    "listWebhooks",
+    "createAccount",
+    "listAccounts",
+    "putTask",
+    "putInstance",
+    "listTasks",
+    "checkTasks",
 }
 OWN_SELF = {
     "getMe",
@@ -46,6 +58,10 @@ OWN_SELF = {
     "listConversations",
     "getPresence",
     "sendMessage",
+    "bindByCode",
+    "reportConsents",
+    "listMyGrants",
+    "listMyTasks",
 }
 # A key says for whom.
 FOR_USER = {"pullQueue", "ackQueue", "markRead"}
@@ -74,9 +90,11 @@ def operations(schema: dict[str, Any], ids: dict[str, str]) -> Iterator[Operatio
             body = None
             if "requestBody" in described:
                 text = json.dumps(described["requestBody"]["content"]["application/json"]["example"])
-                body = json.loads(text.replace("cnv_0195a0", ids["conversation_id"]))
+                text = text.replace("cnv_0195a0", ids["conversation_id"])
+                body = json.loads(text.replace("acc_0195a1", ids["account_id"]))
             schemes = {name for scheme in described["security"] for name in scheme}
-            query = "?user=u_1024" if described["operationId"] == "getPresence" else ""
+            queries = {"getPresence": "?user=u_1024", "listMyGrants": f"?account={ids['account_id']}"}
+            query = queries.get(described["operationId"], "")
             yield Operation(
                 described["operationId"],
                 method.upper(),
@@ -93,7 +111,7 @@ async def _first_app(world: World) -> dict[str, str]:
     for user in ("u_1024", "u_9", "u_7"):
         await world.call("PUT", f"/v1/users/{user}", json={"name": MARK})
     group = await world.group("u_1024", "u_9", title=MARK)
-    await world.post(f"/v1/conversations/{group}/messages", {"body": {"text": MARK}, "sender": "u_9"})
+    sent = await world.post(f"/v1/conversations/{group}/messages", {"body": {"text": MARK}, "sender": "u_9"})
     notification = await world.post(
         "/v1/notifications",
         {
@@ -108,7 +126,33 @@ async def _first_app(world: World) -> dict[str, str]:
     public = world.app.openapi()["paths"]["/v1/signing-keys"]["post"]["requestBody"]
     signing = await world.post("/v1/signing-keys", public["content"]["application/json"]["example"])
     await world.call("PUT", "/v1/policies/marked", json={"steps": [{"channel": "ws"}]})
+    texts = {"zh-CN": {"title": MARK}}
+    await world.call("PUT", "/v1/templates/marked", json={"texts": texts, "default_locale": "zh-CN"})
+    hook = await world.post("/v1/webhooks", {"url": "https://example.com/hook", "description": MARK})
+    event = WebhookEvent(WebhookEventId("evt_marked"), MINE, "x.y", world.clock(), f'{{"text":"{MARK}"}}')
+    await world.hub.webhooks.put_events([event])
+    account = await world.post(
+        "/v1/wechat/accounts",
+        {
+            "channel": "miniprogram",
+            "name": MARK,
+            "appid": "wx0000000000000007",
+            "secret": "0" * 32,
+            "options": {"grants_from": "client"},
+        },
+    )
+    known = [{"user_id": "u_1024", "openid": "o_1024"}]
+    await world.post(f"/v1/wechat/accounts/{account['id']}/bindings/import", {"bindings": known})
     victim = await world.token("u_1024")
+    task = {
+        "instance": {"id": "inst-778", "title": MARK, "applicant": "u_9"},
+        "node": {"sign_mode": "all"},
+        "assignees": ["u_1024", "u_9"],
+        "version": 7,
+    }
+    await world.call("PUT", "/v1/tasks/oa:marked", json=task)
+    pressed = {"action_id": "approve", "comment": MARK}
+    acted = await world.post("/v1/tasks/oa:marked/actions", pressed, victim)
     await world.post("/v1/queue/ack", {"seq": 1, "device": {"id": "phone-1", "name": MARK}}, victim)
     return {
         "notification_id": notification["id"],
@@ -116,14 +160,23 @@ async def _first_app(world: World) -> dict[str, str]:
         "user_id": "u_1024",
         "device_id": "phone-1",
         "name": "marked",
+        "key": "marked",
+        "version": "1",
         "delivery_id": deliveries["data"][0]["id"],
         "key_id": key["id"],
         "kid": signing["kid"],
         "app_id": "shop",
+        "webhook_id": hook["id"],
+        "event_id": event.id,
+        "account_id": account["id"],
+        "message_id": sent["id"],
+        "task_id": "oa:marked",
+        "action": acted["action"]["id"],
+        "instance_id": "inst-778",
     }
 
 
-async def _state(world: World) -> list[object]:
+async def _state(world: World, ids: dict[str, str]) -> list[object]:
     """What an attack must not change."""
     await world.hub.engine.cursors.flush()
     users = await world.get("/v1/users")
@@ -137,8 +190,15 @@ async def _state(world: World) -> list[object]:
         await world.get("/v1/keys"),
         await world.get("/v1/signing-keys"),
         await world.get("/v1/policies"),
+        await world.get("/v1/templates"),
         await world.get("/v1/audit"),
         await world.get("/v1/deliveries"),
+        await world.get("/v1/webhooks"),
+        await world.get("/v1/wechat/accounts"),
+        await world.get("/v1/tasks"),
+        await world.get("/v1/tasks/oa:marked/timeline"),
+        await world.get("/v1/users/u_1024/bindings"),
+        await world.get(f"/v1/webhooks/{ids['webhook_id']}/deliveries"),
     ]
 
 
@@ -168,28 +228,28 @@ async def _attack(
 
 async def test_another_apps_key_gets_nothing(world: World) -> None:
     ids = await _first_app(world)
-    before = await _state(world)
+    before = await _state(world, ids)
     assert await _attack(world, world.their_key, OWN_APP, ids, user=False) == []
-    assert await _state(world) == before
+    assert await _state(world, ids) == before
 
 
 async def test_another_apps_user_gets_nothing_even_under_the_same_id(world: World) -> None:
     ids = await _first_app(world)
     await world.users("u_1024", key=world.their_key)
     stranger = await world.token("u_1024", world.their_key)
-    before = await _state(world)
+    before = await _state(world, ids)
     assert await _attack(world, stranger, OWN_SELF, ids, user=True) == []
-    assert await _state(world) == before
+    assert await _state(world, ids) == before
 
 
 async def test_another_user_of_the_same_app_gets_nothing(world: World) -> None:
     ids = await _first_app(world)
     await world.users("eve")
     eve = await world.token("eve")
-    before = await _state(world)
+    before = await _state(world, ids)
     # Eve may write to u_1024: that is chat. It is the one thing here that she may do to others.
     assert await _attack(world, eve, OWN_SELF - {"sendMessage"}, ids, user=True) == []
-    assert await _state(world) == before
+    assert await _state(world, ids) == before
 
 
 async def test_without_a_valid_token_everything_is_401(world: World) -> None:

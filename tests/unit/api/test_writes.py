@@ -235,7 +235,10 @@ async def test_policies_of_an_app_stand_before_the_built_in_ones(world: World) -
     made = await world.call("PUT", "/v1/policies/urgent", json=body)
     assert (made.status_code, made.json()["built_in"]) == (201, False)
     own = await world.get("/v1/policies/urgent")
-    assert (own["mode"], own["steps"][0]["only_if"]) == ("all", {"priority": ["high"], "category": None})
+    assert (own["mode"], own["steps"][0]["only_if"]) == (
+        "all",
+        {"priority": ["high"], "category": None, "locale": None},
+    )
     assert (await world.call("DELETE", "/v1/policies/urgent")).status_code == 204
     assert (await world.get("/v1/policies/urgent"))["built_in"] is True
     answer = await world.call("DELETE", "/v1/policies/urgent")
