@@ -18,6 +18,7 @@ _MEDIA: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 _FILES: Final = frozenset(
     {
         "api.js",
+        "cards.js",
         "console.css",
         "dom.js",
         "frames.js",
@@ -29,6 +30,7 @@ _FILES: Final = frozenset(
         "outbox.js",
         "phone.css",
         "phone.js",
+        "story.js",
         "thread.js",
         "trial.js",
         "words.js",

@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { byId, el } from "./dom.js";
+import { story } from "./story.js";
 import { steps } from "./thread.js";
 import { onLanguage, t } from "./words.js";
 
@@ -124,15 +125,29 @@ export class Notifier {
     const list = byId("sent");
     byId("sent-none").hidden = this.#sent.length > 0;
     list.replaceChildren(
-      ...this.#sent.map(({ id, user, title, state }) =>
+      ...this.#sent.map((one) =>
         el(
           "li",
-          { "data-id": id },
-          el("span", { class: "sent-title" }, title),
-          el("span", { class: "sent-to" }, t("sent_to", { user })),
-          steps(state),
+          { "data-id": one.id },
+          el("span", { class: "sent-title" }, one.title),
+          el("span", { class: "sent-to" }, t("sent_to", { user: one.user })),
+          steps(one.state),
+          el("button", { type: "button", class: "small why", "aria-expanded": String(Boolean(one.story)), onclick: () => this.#why(one) }, t("why")),
+          one.story ? story(one.story) : null,
         ),
       ),
     );
+  }
+
+  /** Open or close the story of what was sent. */
+  async #why(one) {
+    try {
+      const path = `v1/notifications/${one.id}/explain?user=${encodeURIComponent(one.user)}`;
+      one.story = one.story ? null : await call(this.#session.key, "GET", path);
+    } catch (error) {
+      byId("notify-problem").textContent = t("failed", { detail: error.message });
+    }
+    this.#show();
+    byId("sent").querySelector(`[data-id="${one.id}"] .why`)?.focus();
   }
 }

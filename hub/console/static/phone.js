@@ -1,6 +1,7 @@
 // One phone: a live user over a real socket.
 
 import { call, socketUrl } from "./api.js";
+import { Cards } from "./cards.js";
 import { el, soon } from "./dom.js";
 import { logFrame } from "./frames.js";
 import { HubClient } from "./hub-client.js";
@@ -24,7 +25,8 @@ export class Phone {
     this.seen = new Map(); // conversation -> the highest seq shown
     this.refresh = soon(250, () => this.count());
     this.#build();
-    this.thread = new Thread(this.list, ledger, user, peer);
+    this.cards = new Cards((task, action, comment) => this.#decide(task, action, comment));
+    this.thread = new Thread(this.list, ledger, user, peer, this.cards);
     this.offLanguage = onLanguage(() => {
       translate(this.root);
       this.thread.relabel();
@@ -63,6 +65,7 @@ export class Phone {
     clearTimeout(this.typingTimer);
     this.client?.stop();
     this.thread.end();
+    this.cards.end();
     this.offLanguage();
     this.ended = true;
   }
@@ -71,6 +74,8 @@ export class Phone {
 
   #apply(entry) {
     if (entry.id === null || entry.conversation === null) return; // a number nobody used
+    if (entry.kind === "card") return void this.cards.update(entry.body);
+    if (entry.kind === "recall") return void this.thread.recall(entry.body.message);
     this.thread.entry(entry);
     this.seen.set(entry.conversation, Math.max(entry.seq, this.seen.get(entry.conversation) ?? 0));
     if (entry.sender !== this.user) {
@@ -165,6 +170,11 @@ export class Phone {
     this.render();
     this.refresh();
     this.changed();
+  }
+
+  #decide(task, action, comment) {
+    const body = { action_id: action, comment, client_action_id: crypto.randomUUID(), acted_from: "web" };
+    return call(this.token, "POST", `v1/tasks/${encodeURIComponent(task)}/actions`, body);
   }
 
   #toggle() {

@@ -52,10 +52,12 @@ export class Thread {
   #ledger;
   #self;
   #peer;
+  #cards;
   #nodes = new Map(); // message id or client_msg_id -> {node, id, problem}
   #off;
 
-  constructor(list, ledger, self, peer) {
+  constructor(list, ledger, self, peer, cards) {
+    this.#cards = cards;
     this.#list = list;
     this.#ledger = ledger;
     this.#self = self;
@@ -85,6 +87,15 @@ export class Thread {
     if (!shown) return;
     shown.problem = detail;
     this.#label(clientMsgId);
+  }
+
+  /** The sender has taken a message back: what it said is gone. */
+  recall(id) {
+    const shown = this.#nodes.get(id);
+    if (!shown) return;
+    for (const said of shown.node.querySelectorAll(".title, .text, .decision")) said.remove();
+    shown.node.classList.add("recalled");
+    shown.who.after(el("span", { class: "text", "data-t": "recalled" }, t("recalled")));
   }
 
   /** An entry of the queue. */
@@ -136,6 +147,7 @@ export class Thread {
       el("span", { class: "meta" }, el("time", { datetime: moment.toISOString() })),
     );
     this.#nodes.set(key, { node, id: id ?? null, problem: null, sender, card, moment, who });
+    if (card) this.#cards?.place(node, body);
     this.#label(key);
     this.#insert(node);
   }

@@ -104,6 +104,12 @@ const WORDS = {
     "发送方自己的连接会得知“已受理”和“已读”；这里能看到“已推送”和“已送达”，是因为两部手机都在这个页面上。",
   ],
 
+  card_comment: ["Comment", "意见"],
+  card_comment_needed: ["Please say why.", "请填写意见。"],
+  card_sent: ["Sent; waiting for the business system …", "已提交，等待业务系统处理…"],
+  card_refused: ["The business system refused: {reason}", "业务系统未接受：{reason}"],
+  recalled: ["Taken back by the sender", "发送方已撤回"],
+
   notify: ["Send a notification", "发送通知"],
   notify_hint: ["As a business system does: POST /v1/notifications.", "与业务系统的做法相同：POST /v1/notifications。"],
   to: ["To", "发给"],
@@ -120,6 +126,9 @@ const WORDS = {
   sent: ["Sent", "已发出"],
   sent_none: ["Nothing sent from here yet.", "还没有从这里发出通知。"],
   sent_to: ["to {user}", "发给 {user}"],
+
+  why: ["Why?", "为什么？"],
+  story_try: ["try {n}", "第 {n} 次"],
 
   frames: ["Raw frames", "原始帧"],
   frames_hint: ["What both sockets say and hear, newest last. Tokens are left out.", "两条连接上收发的全部内容，最新的在最后。令牌已隐去。"],
