@@ -1,4 +1,4 @@
-"""`./run bench [chat|fanout|store] [options]`: what the hub can do on this machine, measured now.
+"""`./run bench [chat|fanout|wechat|store] [options]`: what the hub can do on this machine, measured now.
 
 Figures of different machines do not compare; ratios within one run do.
 """
@@ -11,6 +11,7 @@ import sys
 _BENCHES = {
     "chat": ("bench.chat", "sent over a socket, committed, pushed to the recipient"),
     "fanout": ("bench.fanout", "one message to many sockets, against a C loop; memory of an idle connection"),
+    "wechat": ("bench.wechat", "outside sends through one worker, against a provider that takes its time"),
     "store": ("bench.bench_store", "group commits and reads on a database"),
 }
 
