@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from hub.api.deps import Readiness
 from hub.approvals_wiring import approvals_on
@@ -35,6 +36,7 @@ from hub.core.accounts import ProviderTemplate
 from hub.core.approvals import Approvals
 from hub.core.books import WeChatBooks
 from hub.core.channel import Channel, Registry
+from hub.core.chores import each_for_itself
 from hub.core.dispatch import DispatchLimits
 from hub.core.engine import Engine, EngineLimits, Ports, open_engine
 from hub.core.errors import QueueUnavailable, Unavailable
@@ -146,10 +148,12 @@ class Hub:
 
     async def sweep(self, *, limit: int) -> None:
         """The outbox relay: what was committed and not published, and deliveries that are due."""
-        await self.engine.republish_unpublished()
-        await self.engine.appointments.submit_due(limit=limit)
-        await self.engine.dispatcher.sweep(limit=limit)
-        await self.approvals.sweep(limit=limit)
+        await each_for_itself(
+            self.engine.republish_unpublished,
+            partial(self.engine.appointments.submit_due, limit=limit),
+            partial(self.engine.dispatcher.sweep, limit=limit),
+            partial(self.approvals.sweep, limit=limit),
+        )
 
     async def reap_sessions(self) -> None:
         """End the sessions of nodes whose lease has ended."""
@@ -314,7 +318,7 @@ async def _open_ground(settings: Settings, stack: AsyncExitStack) -> _Ground:
 
 
 def _wechat_channels(ground: _Ground) -> Sequence[Channel]:
-    return wechat_channels(ground.switchboard, ground.rooms.books, ground.templates)
+    return wechat_channels(ground.switchboard, ground.rooms.books, ground.templates, ground.store)
 
 
 def _entrance(settings: Settings, ground: _Ground, engine: Engine) -> Entrance:

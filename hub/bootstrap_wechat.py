@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from hub.channels._wechat.entrance import Entrance, Surroundings, wechat_entrance
 from hub.channels._wechat.memory import RedisMemory
+from hub.channels._wechat.purse import Strays
 from hub.channels._wechat.switchboard import Switchboard, SwitchLimits
 from hub.channels._wechat.transport import HttpLimits, open_transport
 from hub.channels.miniprogram.channel import MiniProgram
@@ -47,9 +48,14 @@ async def open_switchboard(
     return Switchboard(transport, books.accounts, link, box, now=utc_now, limits=limits)
 
 
-def wechat_channels(board: Switchboard, books: WeChatBooks, templates: TemplateBook) -> Sequence[Channel]:
+def wechat_channels(
+    board: Switchboard, books: WeChatBooks, templates: TemplateBook, strays: Strays
+) -> Sequence[Channel]:
     """Official accounts and mini programs."""
-    return [WeChatMp(board, books, templates), MiniProgram(board, books, templates)]
+    return [
+        WeChatMp(board, books, templates, strays=strays),
+        MiniProgram(board, books, templates, strays=strays),
+    ]
 
 
 def open_entrance(

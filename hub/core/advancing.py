@@ -12,6 +12,7 @@ from datetime import timedelta
 from hub.core.batching import pass_hop, plan_hop, runs_inline
 from hub.core.channel import Lane, Registry
 from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState, Event, HopContext, Step
+from hub.core.errors import Unavailable
 from hub.core.gatekeeper import SettingsBook
 from hub.core.lifecycle import advance
 from hub.core.message import AppId, NotificationDraft, NotificationId
@@ -89,7 +90,7 @@ class Advancer:
 
     async def apply(self, events: Mapping[Delivery, Event], attempts: Sequence[Attempt] = ()) -> int:
         """Advance and save, all in one transaction; whoever is overtaken is advanced again from the row as it is now.
-        Returns how many were changed."""
+        Returns how many were changed. Raises Unavailable where others were quicker every time."""
         pending = dict(events)
         planned: list[Delivery] = []
         changed = 0
@@ -106,10 +107,12 @@ class Advancer:
             planned.extend(hop for hop in following if hop.id in won)
             lost = {s.delivery.id: event for s, event in steps if s.delivery.id not in won}
             pending = {row: lost[row.id] for row in await self._store.deliveries(lost)} if lost else {}
-        if pending:
-            log.error("delivery_contention", extra={"deliveries": len(pending)})
         if planned:
             await self._on_planned(planned)
+        if pending:
+            # Said, not swallowed: whoever brought a receipt brings it again, and a parked one stays.
+            log.error("delivery_contention", extra={"deliveries": len(pending)})
+            raise Unavailable("contention", "Others were changing the same deliveries. Try again shortly.")
         return changed
 
     async def apply_until_done(self, find: Callable[[], Awaitable[Mapping[Delivery, Event]]]) -> int:

@@ -68,7 +68,7 @@ class Cursors:
         try:
             await self._store.move_cursors(devices)
             await self._on_acked(users)
-        except Unavailable:
+        except BaseException:  # being canceled among them: who closes the node writes them once more
             for device, seq in devices.items():
                 self._devices[device] = max(seq, self._devices.get(device, 0))
             for user, seq in users.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -142,6 +143,11 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """Another delivery of the same digest has been sent for it too: nothing is to follow."""
+
+
+@dataclass(frozen=True, slots=True)
 class Replayed:
     """Somebody wants what failed, or what nobody knows of, to be tried again: the one way back from a final state."""
 
@@ -165,7 +171,7 @@ class Claimed:
     lease_until: datetime
 
 
-Event = Outcome | ReadReceipt | Acted | Canceled | Lapsed | Claimed | Held | Replayed
+Event = Outcome | ReadReceipt | Acted | Canceled | Lapsed | Claimed | Held | Joined | Replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,3 +200,19 @@ class HopContext:
         if self.hop.wait is None:
             return None
         return start + self.hop.wait if self.calendar is None else self.calendar.add(start, self.hop.wait)
+
+
+def followers(
+    new: Collection[Delivery], changes: Collection[Delivery], written: Collection[DeliveryId]
+) -> list[Delivery]:
+    """Those of `new` that follow from a change that was written: of the changes of the same message and user, from that
+    of the last hop before it. Another hop's change says nothing about it."""
+    places: dict[tuple[MessageId, UserKey], list[Delivery]] = {}
+    for change in changes:
+        places.setdefault((change.message, change.user), []).append(change)
+    found = []
+    for row in new:
+        before = [one for one in places.get((row.message, row.user), ()) if one.hop < row.hop]
+        if before and max(before, key=lambda one: one.hop).id in written:
+            found.append(row)
+    return found

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from hub.core.advancing import Advancer, DispatchLimits, Known
+from hub.core.catching_up import CatchingUp
 from hub.core.channel import Lane, Registry
 from hub.core.control import EventScope, ReplayFilter
 from hub.core.delivery import (
@@ -26,17 +25,14 @@ from hub.core.delivery import (
 )
 from hub.core.gatekeeper import Gatekeeper, SettingsBook
 from hub.core.message import AppId, ConversationId, NotificationId, UserKey
-from hub.core.outcome import Accepted, Delivered, Outcome, Reason
+from hub.core.outcome import Delivered, Reason
 from hub.core.policy import Success
-from hub.core.ports import Clock, DeliveryStore, Executor, Housekeeping, MessageStore, NewId, Parked
-from hub.core.receipts import Receipt, decode, encode
+from hub.core.ports import Clock, DeliveryStore, Executor, Housekeeping, MessageStore, NewId
+from hub.core.receipts import Receipt
 from hub.core.routing_ports import RoutingStore
 from hub.core.trying import Trier, by_channel
 
 __all__ = ["DispatchLimits", "Dispatcher"]
-
-_PARKED_WATCHED = timedelta(hours=1)
-"""An id is saved within the lease of its try. What is older belongs to sends of others who share the account."""
 
 
 class Dispatcher:
@@ -57,7 +53,6 @@ class Dispatcher:
         jitter: Callable[[], float],
     ) -> None:
         self._store = store
-        self._parking = parking
         self._routing = routing
         self._channels = channels
         self._limits = limits
@@ -77,6 +72,15 @@ class Dispatcher:
             jitter=jitter,
             on_planned=self.start,
         )
+        self._catching_up = CatchingUp(
+            store=store,
+            messages=messages,
+            parking=parking,
+            routing=routing,
+            channels=channels,
+            advancer=self._advancer,
+            clock=clock,
+        )
         self._trier = Trier(
             store=store,
             messages=messages,
@@ -93,11 +97,15 @@ class Dispatcher:
         await asyncio.gather(*(self._run_on(name, some) for name, some in by_channel(rows).items()))
 
     async def _run_on(self, name: str, rows: Sequence[Delivery]) -> None:
-        """Claimed a call at a time: a lease must outlast one call, not a queue of them."""
+        """Claimed a call at a time: a lease must outlast one call, not a queue of them. No call is begun that may not
+        end within a lease's time from now, after which a task is cut off: the rest is due, and the sweep's."""
         channel = self._channels.get(name)
         size = channel.capabilities.batch if channel else len(rows)
         known = await self._advancer.known(rows)
+        last_start = self._clock() + self._limits.lease - self._limits.call_timeout
         for start in range(0, len(rows), size):
+            if start and self._clock() > last_start:
+                break
             await self.attempt(await self._claim(rows[start : start + size], known))
 
     async def _claim(self, rows: Sequence[Delivery], known: Known) -> list[Delivery]:
@@ -125,42 +133,21 @@ class Dispatcher:
     async def attempt(self, claimed: Sequence[Delivery]) -> None:
         """Try deliveries that this process holds the lease of."""
         results = await self._trier.attempt(claimed)
-        await self._settle_parked(results)
+        await self._catching_up.answered(results)
 
-    async def receive(self, channel: str, provider_id: str, receipt: Receipt) -> None:
+    async def receive(self, channel: str, provider_id: str, receipt: Receipt, *, about: str = "") -> None:
         """What the provider says afterwards of a send, by its own id. One that comes before the id is saved is parked,
-        and settled when the id is. May come twice."""
+        and settled when the id is. May come twice. By `about` a channel can find it for a send whose answer was
+        lost."""
         row = await self._store.by_provider_id(channel, provider_id)
         if row is not None:
             await self._advancer.apply({row: receipt})
             return
-        await self._parking.park_receipt(channel, provider_id, encode(receipt), self._clock())
-        # The id may have been saved between the look and the parking: whoever comes second looks again.
-        await self._settle(await self._parking.parked(channel, [provider_id]))
+        await self._catching_up.park(channel, provider_id, receipt, about=about)
 
     async def settle_overtaken(self, *, limit: int) -> int:
         """Parked receipts that nobody lived to settle. Returns how many there were."""
-        found = await self._parking.overtaken(since=self._clock() - _PARKED_WATCHED, limit=limit)
-        await self._settle(found)
-        return len(found)
-
-    async def _settle_parked(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
-        """Receipts that overtook the ids just saved."""
-        ids: dict[str, list[str]] = defaultdict(list)
-        for row, outcome in results:
-            if isinstance(outcome, Accepted) and outcome.provider_id is not None:
-                ids[row.channel].append(outcome.provider_id)
-        for channel, saved in ids.items():
-            await self._settle(await self._parking.parked(channel, saved))
-
-    async def _settle(self, parked: Sequence[Parked]) -> None:
-        """Settled first and removed then: who dies in between leaves it to the sweep."""
-        if not parked:
-            return
-        receipts = {one.delivery: decode(one.receipt) for one in parked}
-        rows = await self._store.deliveries(receipts.keys())
-        await self._advancer.apply({row: receipts[row.id] for row in rows})
-        await self._parking.unpark(parked)
+        return await self._catching_up.overtaken(limit=limit)
 
     async def settle(self, delivery: DeliveryId, event: Event) -> None:
         """A receipt, a read or a cancellation for one delivery. May be late, early or a repeat."""
@@ -251,7 +238,9 @@ class Dispatcher:
         await self.settle_overtaken(limit=limit)
         rows = await self._due(limit)
         tries = {row.id for row in rows if row.state.cancelable and row.state is not DeliveryState.PLANNED}
-        await self._advancer.apply({row: Lapsed() for row in rows if row.id not in tries})
+        lapsing = [row for row in rows if row.id not in tries]
+        await self._catching_up.before_lapse(lapsing)
+        await self._advancer.apply(dict.fromkeys(lapsing, Lapsed()))
         await self._hand_over([row for row in rows if row.id in tries])
         return len(rows)
 

@@ -59,6 +59,8 @@ log = logging.getLogger("hub.engine")
 _CURSORS_EVERY = timedelta(milliseconds=100)
 _CHORES_EVERY = 0.5
 _SCAN_WINDOW = timedelta(seconds=60)
+_MOST_STARTS = 1_000
+"""Batches whose deliveries are being started: a broker that takes seconds to refuse must not fill the memory."""
 _GAP_NUMBERS = 1_000
 """Numbers closed by one transaction: bounds how long it keeps others waiting."""
 
@@ -103,6 +105,8 @@ class Engine:
         self._ports = ports
         self._limits = limits
         self._background: set[asyncio.Task[None]] = set()
+        self.starts_left = 0
+        """Batches whose deliveries were left to the sweep, because too many were being started."""
         marks = Marks()
         self._bodies = BodyCache()
         self._gaps = GapWatch(grace=limits.gap_grace)
@@ -266,6 +270,9 @@ class Engine:
         self._bodies.put([item.message for item in batch.published])
         self.publisher.enqueue(batch)
         if batch.deliveries or any(_collapses(draft) for draft in batch.drafts):
+            if len(self._background) >= _MOST_STARTS:
+                self.starts_left += 1
+                return
             task = asyncio.create_task(self._start(batch), name="start-deliveries")
             self._background.add(task)
             task.add_done_callback(self._background.discard)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from hub.core.caps import CapThen, FrequencyCap
 from hub.core.channel import Lane, Registry
-from hub.core.delivery import Delivery, DeliveryId, Event, Held
+from hub.core.delivery import Delivery, DeliveryId, Event, Held, Joined
 from hub.core.gate import Asked, verdict
 from hub.core.message import AppId, NotificationDraft, NotificationId
 from hub.core.outcome import Reason, Rejected
@@ -119,7 +119,9 @@ class Gatekeeper:
             case DigestPart.SENDS:
                 return None
             case DigestPart.JOINED:
-                return Rejected(Reason.DIGESTED)
+                return Joined()
+            case DigestPart.FAILED:
+                return Rejected(answer.reason)
             case DigestPart.WAITS:
                 return Held(answer.until or now + length, Reason.DIGESTED)
 

@@ -16,6 +16,7 @@ from hub.core.delivery import (
     Event,
     Held,
     HopContext,
+    Joined,
     Lapsed,
     ReadReceipt,
     Replayed,
@@ -61,6 +62,8 @@ def advance(
             return _lapse(delivery, now, hop, retry, jitter)
         case Held(until, reason):
             return _hold(delivery, until, reason, retry)
+        case Joined():
+            return _join(delivery)
         case Replayed():
             return _replay(delivery, now)
         case _:
@@ -192,6 +195,13 @@ def _hold(delivery: Delivery, until: datetime, reason: Reason, retry: RetryPolic
     if (delivery.state, delivery.reason, delivery.due_at) == (State.WAITING, reason, until):
         return same(delivery)
     return Step(replace(delivery, state=State.WAITING, reason=reason, due_at=until))
+
+
+def _join(delivery: Delivery) -> Step:
+    """Told by another: the person need not hear of it a second time by the next hop."""
+    if delivery.state not in (State.QUEUED, State.RETRY_WAIT, State.WAITING):
+        return same(delivery)
+    return Step(replace(finish(delivery, State.SKIPPED, Reason.DIGESTED), escalated=True))
 
 
 def _replay(delivery: Delivery, now: datetime) -> Step:

@@ -184,9 +184,14 @@ class DeliveryStore(Protocol):
         self, changes: Sequence[Delivery], *, new: Sequence[Delivery] = (), attempts: Sequence[Attempt] = ()
     ) -> frozenset[DeliveryId]:
         """Write each change if the row still has the change's `version` (and raise it by one), and write the
-        attempts of the changes that were written. A new row is inserted if it does not exist yet and a change of the
-        same message and user was written in this call: a hop follows only from a step that was not overtaken.
+        attempts of the changes that were written. A new row is inserted if it does not exist yet and the change that
+        it follows from (`delivery.followers`) was written in this call: a hop follows only from a step that was not
+        overtaken.
         Returns the ids written; whoever is missing was overtaken."""
+        ...
+
+    async def note_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Note how attempts ended whose deliveries had come further meanwhile: by a receipt, say, that was quicker."""
         ...
 
     async def by_provider_id(self, channel: str, provider_id: str) -> Delivery | None:
@@ -331,11 +336,18 @@ class Parked:
     delivery: DeliveryId
 
 
+CLOCKS_APART = timedelta(seconds=30)
+"""How far the clocks of two machines may differ: who sent and who heard of it need not be one."""
+
+
 class Housekeeping(Protocol):
     """What keeps the store small, and receipts that came too early. All may be stopped and repeated at any time."""
 
-    async def park_receipt(self, channel: str, provider_id: str, outcome: str, now: datetime) -> None:
-        """Keep a receipt (encoded) for a provider id that is not saved yet; a later one replaces it."""
+    async def park_receipt(
+        self, channel: str, provider_id: str, outcome: str, now: datetime, *, about: str = ""
+    ) -> None:
+        """Keep a receipt (encoded) for a provider id that is not saved yet; a later one replaces it. `about` (at most
+        64 characters) is what the channel can know a lost send by."""
         ...
 
     async def parked(self, channel: str, provider_ids: Collection[str]) -> Sequence[Parked]:
@@ -349,6 +361,12 @@ class Housekeeping(Protocol):
 
     async def unpark(self, receipts: Collection[Parked]) -> None:
         """Remove receipts that have been settled. Whoever dies before this settles them again, which is harmless."""
+        ...
+
+    async def claim_stray(self, delivery: Delivery, about: str) -> str | None:
+        """The provider id of a receipt about this that can only be of a lost try of this delivery: parked since its
+        first doubtful try (or as much earlier as clocks may differ) and before any try that still runs for the same
+        user, and saved by no delivery. It is given to one delivery only, and to that one again."""
         ...
 
     async def forget_parked(self, before: datetime) -> int:

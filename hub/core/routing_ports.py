@@ -11,6 +11,7 @@ from typing import Protocol
 from hub.core.control import EventScope, ReplayFilter, ScheduledRow, ScheduledState
 from hub.core.delivery import Delivery, DeliveryId
 from hub.core.message import AppId, MessageId, NotificationId, UserKey
+from hub.core.outcome import Reason
 from hub.core.records import AppSettings
 
 
@@ -38,15 +39,18 @@ class DigestPart(StrEnum):
     WAITS = "waits"
     SENDS = "sends"
     JOINED = "joined"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class DigestAnswer:
-    """WAITS until a time; SENDS for `size` notifications; or has JOINED what another one sends."""
+    """WAITS until a time; SENDS for `size` notifications; has JOINED what another one has sent; or FAILED with that
+    one, for its reason."""
 
     part: DigestPart
     until: datetime | None = None
     size: int = 1
+    reason: Reason = Reason.DIGESTED
 
 
 class RoutingStore(Protocol):
@@ -85,8 +89,8 @@ class RoutingStore(Protocol):
         self, delivery: Delivery, *, key: str, closes_at: datetime, now: datetime
     ) -> DigestAnswer:
         """Join the open window of (user, channel, key), or open one that closes at that time. Past its end, whoever
-        asks first sends for all that joined; should that one never be tried, the next that asks does. Twice is
-        harmless: a member stays what it is."""
+        asks first sends for all that joined; the others wait until it is known what became of that. Should that one be
+        canceled or passed over, the next that asks sends. Twice is harmless: a member stays what it is."""
         ...
 
     async def digest_sizes(self, ids: Collection[DeliveryId]) -> Mapping[DeliveryId, int]:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from hub.core.advancing import Advancer, Known
 from hub.core.channel import Channel, Envelope, Registry
 from hub.core.delivery import Attempt, Delivery, DeliveryId
+from hub.core.errors import Unavailable
 from hub.core.identity import Recipient
 from hub.core.message import Message, MessageId, UserKey
 from hub.core.outcome import Accepted, Delivered, Outcome, Reason, Rejected, Unknown
@@ -18,6 +19,9 @@ from hub.core.ports import Clock, DeliveryStore, MessageStore
 from hub.core.routing_ports import RoutingStore
 
 log = logging.getLogger("hub.dispatch")
+
+_PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0)
+"""Seconds between tries of writing what came of a call."""
 
 
 class Trier:
@@ -113,9 +117,27 @@ class Trier:
         return outcomes
 
     async def _finish(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
+        """Written again and again while the lease lasts: what a provider has answered must not come to be in doubt
+        because the database was away for a moment."""
         now = self._clock()
         attempts = [Attempt(d.id, d.attempts, d.tried_at or now, now, outcome) for d, outcome in results]
-        await self._advancer.apply(dict(results), attempts)
+        leases = [d.due_at for d, _ in results if d.due_at is not None]
+        for pause in _PAUSES:
+            try:
+                await self._write(results, attempts)
+            except Unavailable as error:
+                if self._clock() + timedelta(seconds=pause) >= min(leases, default=now):
+                    raise
+                log.warning("outcomes_not_written", extra={"deliveries": len(results), "code": error.code})
+                await asyncio.sleep(pause)
+            else:
+                return
+        await self._write(results, attempts)
+
+    async def _write(self, results: Sequence[tuple[Delivery, Outcome]], attempts: Sequence[Attempt]) -> None:
+        if await self._advancer.apply(dict(results), attempts) < len(results):
+            # Some had come further meanwhile. How their try ended belongs to their story all the same.
+            await self._store.note_attempts(attempts)
 
     async def _already_there(
         self, batch: Sequence[Envelope], outcomes: Sequence[Outcome]

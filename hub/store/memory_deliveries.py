@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState
+from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState, followers
 from hub.core.identity import Recipient
 from hub.core.message import MessageId, NotificationId, UserKey
-from hub.core.ports import Clock, NotificationRow, Parked
+from hub.core.ports import CLOCKS_APART, Clock, NotificationRow, Parked
 
 
 class MemoryDeliveries:
@@ -21,6 +21,7 @@ class MemoryDeliveries:
         self._notifications: dict[NotificationId, NotificationRow] = {}
         self._deliveries: dict[DeliveryId, Delivery] = {}
         self._parked: dict[tuple[str, str], tuple[str, datetime]] = {}
+        self._about: dict[tuple[str, str], str] = {}
         self.events: dict[DeliveryId, list[tuple[int, DeliveryState]]] = {}
         """What each delivery has been through: (version, state)."""
         self.attempts: dict[tuple[DeliveryId, int], Attempt] = {}
@@ -58,21 +59,23 @@ class MemoryDeliveries:
     ) -> frozenset[DeliveryId]:
         """See the port."""
         written: set[DeliveryId] = set()
-        reached: set[tuple[MessageId, UserKey]] = set()
         for change in changes:
             known = self._deliveries.get(change.id)
             if known is not None and known.version == change.version and change.id not in written:
                 self._write(replace(change, version=change.version + 1))
                 written.add(change.id)
-                reached.add((change.message, change.user))
-        wanted = [delivery for delivery in new if (delivery.message, delivery.user) in reached]
-        fresh = [delivery for delivery in wanted if not self._delivery_taken([delivery])]
+        fresh = [row for row in followers(new, changes, written) if not self._delivery_taken([row])]
         self._put_deliveries(fresh)
         written.update(delivery.id for delivery in fresh)
         for attempt in attempts:
             if attempt.delivery in written:
                 self._note(attempt)
         return frozenset(written)
+
+    async def note_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """See the port."""
+        for attempt in attempts:
+            self._note(attempt)
 
     async def by_provider_id(self, channel: str, provider_id: str) -> Delivery | None:
         """See the port."""
@@ -91,9 +94,35 @@ class MemoryDeliveries:
         """See the port."""
         return {user: Recipient(self._users[user]) for user in users if user in self._users}
 
-    async def park_receipt(self, channel: str, provider_id: str, outcome: str, now: datetime) -> None:
+    async def park_receipt(
+        self, channel: str, provider_id: str, outcome: str, now: datetime, *, about: str = ""
+    ) -> None:
         """See the port."""
-        self._parked[channel, provider_id] = (outcome, now)
+        before = self._parked.get((channel, provider_id))
+        self._parked[channel, provider_id] = (outcome, now if before is None else before[1])
+        if before is None:
+            self._about[channel, provider_id] = about
+
+    async def claim_stray(self, delivery: Delivery, about: str) -> str | None:
+        """See the port."""
+        owned = {(row.channel, row.provider_id) for row in self._deliveries.values()}
+        running = [
+            row.tried_at
+            for row in self._deliveries.values()
+            if row.user == delivery.user
+            and row.channel == delivery.channel
+            and row.id != delivery.id
+            and row.state is DeliveryState.ATTEMPTING
+            and row.tried_at is not None
+        ]
+        for key, (_, at) in sorted(self._parked.items(), key=lambda item: item[1][1]):
+            claimable = self._about.get(key) in (about, delivery.id)
+            fits = claimable and key[0] == delivery.channel and key not in owned
+            since = delivery.doubt_since is not None and at >= delivery.doubt_since - CLOCKS_APART
+            if fits and since and all(at < other for other in running):
+                self._about[key] = delivery.id
+                return key[1]
+        return None
 
     async def parked(self, channel: str, provider_ids: Collection[str]) -> Sequence[Parked]:
         """See the port."""

@@ -57,6 +57,7 @@ class SqlStore:
         self.due = deliveries.due
         self.open_of_users = deliveries.open_of_users
         self.save = deliveries.save
+        self.note_attempts = deliveries.note_attempts
         self.by_provider_id = deliveries.by_provider_id
         self.notifications = deliveries.notifications
         self.recipients = deliveries.recipients
@@ -81,6 +82,7 @@ class SqlStore:
         self.parked = housekeeping.parked
         self.overtaken = housekeeping.overtaken
         self.unpark = housekeeping.unpark
+        self.claim_stray = housekeeping.claim_stray
         self.forget_parked = housekeeping.forget_parked
         self.forget_batches = housekeeping.forget_batches
         self.forget_idempotency = housekeeping.forget_idempotency

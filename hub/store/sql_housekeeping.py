@@ -7,12 +7,24 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Row, Table, and_, bindparam, delete, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.core.delivery import DeliveryId
+from hub.core.delivery import Delivery, DeliveryId, DeliveryState
 from hub.core.message import SYSTEM, TOMBSTONE, SeqKind
-from hub.core.ports import Parked
+from hub.core.ports import CLOCKS_APART, Parked
 from hub.store.columns import to_micros
 from hub.store.sql_bulk import Clash, Insertion, Listing
 from hub.store.sql_engine import Database
@@ -38,9 +50,9 @@ _ENTRIES = 200
 
 _parked = Insertion(
     RECEIPT_PARKED,
-    ("channel", "provider_id", "outcome", "created_at"),
+    ("channel", "provider_id", "outcome", "about", "created_at"),
     Clash.UPDATE,
-    ("outcome", "created_at"),
+    ("outcome",),
 )
 _matched = select(
     RECEIPT_PARKED.c.channel,
@@ -83,9 +95,11 @@ class SqlHousekeeping:
         self._drop_notifications = delete(NOTIFICATION).where(NOTIFICATION.c.message_id.in_(ids))
         self._drop_messages = delete(MESSAGE).where(MESSAGE.c.id.in_(ids))
 
-    async def park_receipt(self, channel: str, provider_id: str, outcome: str, now: datetime) -> None:
-        """See the port."""
-        row = (channel, provider_id, outcome, to_micros(now))
+    async def park_receipt(
+        self, channel: str, provider_id: str, outcome: str, now: datetime, *, about: str = ""
+    ) -> None:
+        """See the port. A repeat keeps the first one's time: that is when it was true."""
+        row = (channel, provider_id, outcome, about, to_micros(now))
         await self._database.write(lambda c: _parked.run(c, self._dialect, [row]))
 
     async def parked(self, channel: str, provider_ids: Collection[str]) -> Sequence[Parked]:
@@ -117,6 +131,48 @@ class SqlHousekeeping:
 
         if receipts:
             await self._database.write(work)
+
+    async def claim_stray(self, delivery: Delivery, about: str) -> str | None:
+        """See the port."""
+        if delivery.doubt_since is None:
+            return None
+        others = select(func.min(DELIVERY.c.tried_at)).where(
+            DELIVERY.c.user_id == delivery.user,
+            DELIVERY.c.channel == delivery.channel,
+            DELIVERY.c.state == DeliveryState.ATTEMPTING.value,
+            DELIVERY.c.id != delivery.id,
+        )
+        owned = select(DELIVERY.c.id).where(
+            DELIVERY.c.channel == RECEIPT_PARKED.c.channel,
+            DELIVERY.c.provider_id == RECEIPT_PARKED.c.provider_id,
+        )
+        query = (
+            select(RECEIPT_PARKED.c.provider_id)
+            .where(
+                RECEIPT_PARKED.c.about.in_([about, delivery.id]),
+                RECEIPT_PARKED.c.channel == delivery.channel,
+                RECEIPT_PARKED.c.created_at >= delivery.doubt_since - CLOCKS_APART,
+                ~owned.exists(),
+            )
+            .order_by(RECEIPT_PARKED.c.created_at)
+            .limit(1)
+            .with_for_update()
+        )
+
+        async def work(connection: AsyncConnection) -> str | None:
+            before = await connection.scalar(others)
+            mine = query if before is None else query.where(RECEIPT_PARKED.c.created_at < before)
+            found: str | None = await connection.scalar(mine)
+            if found is not None:
+                claimed = (
+                    RECEIPT_PARKED.c.channel == delivery.channel,
+                    RECEIPT_PARKED.c.provider_id == found,
+                )
+                # By its name: who dies before the number is saved finds it again.
+                await connection.execute(update(RECEIPT_PARKED).where(*claimed).values(about=delivery.id))
+            return found
+
+        return await self._database.write(work)
 
     async def forget_parked(self, before: datetime) -> int:
         """See the port."""

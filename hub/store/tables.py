@@ -294,12 +294,15 @@ class AttemptRow(Table, table=True):
 
 
 class ReceiptParked(Table, table=True):
-    """A receipt that came before its provider id was saved."""
+    """A receipt that came before its provider id was saved. `about` says what it is about, where a lost send could be
+    known by that."""
 
     __tablename__ = "receipt_parked"
+    __table_args__ = (Index(None, "about", "created_at"), _MYSQL)
     channel: str = Field(sa_type=String(32), primary_key=True)
     provider_id: str = Field(sa_type=String(128), primary_key=True)
     outcome: str = Field(sa_type=LongText)
+    about: str = Field(default="", sa_type=String(64))
     created_at: datetime = Field(sa_type=UtcTime, index=True)
 
 

@@ -107,9 +107,25 @@ async def test_the_next_hop_follows_only_from_a_step_that_was_written(world: Wor
 
 async def test_a_hop_is_planned_once(world: World) -> None:
     (row,) = await planned(world, world.people[:1])
-    double = replace(row, id=DeliveryId("dlv_double"))
-    assert await world.store.save([row], new=[double]) == {row.id}
+    first = replace(row, id=DeliveryId("dlv_first"), hop=1, channel="miniprogram")
+    double = replace(first, id=DeliveryId("dlv_double"))
+    assert await world.store.save([row], new=[first]) == {row.id, first.id}
+    assert await world.store.save([replace(row, version=1)], new=[double]) == {row.id}
     assert await world.store.deliveries([double.id]) == []
+
+
+async def test_a_hop_does_not_follow_from_the_change_of_another_hop(world: World) -> None:
+    """A receipt that comes while the sweep lets the wait of the same hop end wins; what the sweep changes of an earlier
+    hop in the same call plans nothing."""
+    (row,) = await planned(world, world.people[:1])
+    second = replace(row, id=DeliveryId("dlv_second"), hop=1, channel="miniprogram")
+    await world.store.save([row], new=[second])
+    await world.store.save([replace(second, state=DeliveryState.DELIVERED)])
+    silent = replace(row, version=1, reason=Reason.NO_RECEIPT, due_at=None)
+    lapsed = replace(second, escalated=True, due_at=None)
+    third = replace(second, id=DeliveryId("dlv_third"), hop=2, channel="sms")
+    assert await world.store.save([silent, lapsed], new=[third]) == {row.id}
+    assert await world.store.deliveries([third.id]) == []
 
 
 async def test_attempts_are_begun_and_ended(world: World) -> None:
@@ -266,3 +282,55 @@ async def test_a_later_receipt_is_not_removed_with_the_one_that_was_settled(worl
     await world.store.park_receipt("wechat_mp", "m1", '{"已":2}', NOW)
     await world.store.unpark(settled)
     assert await world.store.parked("wechat_mp", ["m1"]) == [Parked("wechat_mp", "m1", '{"已":2}', row.id)]
+
+
+async def in_doubt(world: World, user: int, since: timedelta) -> Delivery:
+    """A delivery whose first try began then and was never answered."""
+    (row,) = await planned(world, [world.people[user]], start=user + 1)
+    lost = replace(row, state=DeliveryState.UNKNOWN, doubt_since=NOW + since, tried_at=NOW + since)
+    assert await world.store.save([lost])
+    return replace(lost, version=1)
+
+
+async def test_a_stray_receipt_is_given_to_one_lost_send(world: World) -> None:
+    lost = await in_doubt(world, 0, -MINUTE)
+    await world.store.park_receipt("wechat_mp", "early", "{}", NOW - 2 * MINUTE, about="alice")
+    await world.store.park_receipt("wechat_mp", "other", "{}", NOW, about="bob")
+    await world.store.park_receipt("miniprogram", "there", "{}", NOW, about="alice")
+    assert await world.store.claim_stray(lost, "alice") is None
+    await world.store.park_receipt("wechat_mp", "mine", "{}", NOW, about="alice")
+    await world.store.park_receipt("wechat_mp", "mine", "{}", NOW + MINUTE, about="alice")
+    assert await world.store.claim_stray(replace(lost, doubt_since=None), "alice") is None
+    assert await world.store.claim_stray(lost, "alice") == "mine"
+    assert await world.store.claim_stray(await in_doubt(world, 1, -MINUTE), "alice") is None
+    assert await world.store.claim_stray(lost, "alice") == "mine"  # who claimed it died before it was saved
+    assert await world.store.save([replace(lost, provider_id="mine")])
+    assert await world.store.claim_stray(lost, "alice") is None
+
+
+async def test_a_stray_may_have_been_parked_by_a_clock_that_is_late(world: World) -> None:
+    lost = await in_doubt(world, 0, -MINUTE)
+    await world.store.park_receipt("wechat_mp", "m", "{}", NOW - timedelta(seconds=85), about="alice")
+    assert await world.store.claim_stray(lost, "alice") == "m"
+
+
+async def test_a_stray_that_a_delivery_has_saved_is_its_own(world: World) -> None:
+    lost = await in_doubt(world, 1, -MINUTE)
+    await accepted_as(world, "m1")
+    await world.store.park_receipt("wechat_mp", "m1", "{}", NOW, about="alice")
+    assert await world.store.claim_stray(lost, "alice") is None
+
+
+async def test_a_stray_may_be_of_a_try_that_still_runs(world: World) -> None:
+    """Then only what came before that try began is certainly of the lost one."""
+    lost = await in_doubt(world, 0, -MINUTE)
+    (other,) = await planned(world, world.people[:1], start=2)
+    running = replace(other, state=DeliveryState.ATTEMPTING, tried_at=NOW)
+    assert await world.store.save([running])
+    await world.store.park_receipt("wechat_mp", "later", "{}", NOW + timedelta(seconds=1), about="alice")
+    assert await world.store.claim_stray(lost, "alice") is None
+    await world.store.park_receipt("wechat_mp", "sooner", "{}", NOW - timedelta(seconds=1), about="alice")
+    assert await world.store.claim_stray(lost, "alice") == "sooner"
+    done = replace(running, state=DeliveryState.ACCEPTED, version=1)
+    assert await world.store.save([done, replace(lost, provider_id="sooner")])
+    assert await world.store.claim_stray(lost, "alice") == "later"

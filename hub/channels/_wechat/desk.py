@@ -104,7 +104,8 @@ class WeChatDesk:
         whitelist show; where it is given, the account's circuits are closed."""
         if not probe:
             return await self._lines.health(account)
-        line = await self._lines.line(account)
+        # Who has just corrected a secret asks whether it is right now.
+        line = await self._lines.line(account, recheck=True)
         failure = line if isinstance(line, Failure) else await line.client.check_token()
         if failure is None:
             await self._lines.mend(account)

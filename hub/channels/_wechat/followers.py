@@ -38,8 +38,9 @@ class Line(Protocol):
 class Lines(Protocol):
     """How accounts are spoken to (switchboard.Switchboard)."""
 
-    async def line(self, account: Account) -> Line | Failure:
-        """A Failure where the account's secrets are missing or cannot be read. Raises nothing."""
+    async def line(self, account: Account, *, recheck: bool = False) -> Line | Failure:
+        """A Failure where the account's secrets are missing or cannot be read. Raises nothing. With `recheck` the
+        secrets are those of this moment, and not of a few seconds ago."""
         ...
 
 

@@ -20,7 +20,7 @@ from hub.channels._wechat.backpressure import Passage
 from hub.channels._wechat.client import Sendable, TemplateMessage, client_msg_id
 from hub.channels._wechat.faults import Breaks, Effect, Failure, Kind, outcome_of
 from hub.channels._wechat.gates import GateKey
-from hub.channels._wechat.purse import Held, Purse
+from hub.channels._wechat.purse import Held, Purse, Strays
 from hub.channels._wechat.receipts import provider_id
 from hub.channels._wechat.switchboard import APIS, Line, Switchboard
 from hub.channels._wechat.turns import Hand
@@ -131,6 +131,7 @@ class Mailroom:
         composer: Composer,
         switchboard: Switchboard,
         books: WeChatBooks,
+        strays: Strays | None = None,
     ) -> None:
         self._addressing = addressing
         self._composer = composer
@@ -140,6 +141,7 @@ class Mailroom:
             books.grants,
             pauses=switchboard.limits.pauses,
             receipt_within=switchboard.limits.receipt_within,
+            strays=strays,
         )
 
     async def deliver(self, batch: Sequence[Envelope]) -> Sequence[Outcome]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from hub.channels._wechat.addressing import Addressing, Route, facts_of
 from hub.channels._wechat.client import Sendable, body_of
@@ -94,8 +93,9 @@ class Proofs:
     def _of_route(self, route: Route) -> Sequence[ContentFault]:
         """Constants as they are, and the links as the channel understands them."""
         found = list(structure(route.mapping, route.template))
-        plain = replace(route.mapping, page=_plain(route.mapping.page), url=_plain(route.mapping.url))
-        letter = Letter.looked_at(route.account, route.template, page=plain.page, url=plain.url)
+        # An address that comes whole from the data is looked at when there are data.
+        url = "" if route.mapping.url.lstrip().startswith("{{") else _plain(route.mapping.url)
+        letter = Letter.looked_at(route.account, route.template, page=_plain(route.mapping.page), url=url)
         message = self._composer.compose(letter)
         return [*found, message] if isinstance(message, ContentFault) else found
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from hub.channels._wechat.answers import Sent
 from hub.channels._wechat.faults import Effect, Failure, Kind, Pauses, outcome_of
+from hub.channels._wechat.receipts import about
 from hub.core.accounts import GrantBook, GrantKey, Reservation
 from hub.core.delivery import Delivery, DeliveryState
 from hub.core.errors import HubError
@@ -29,7 +30,8 @@ _SLACK: Final = timedelta(seconds=30)
 """Clocks of two machines differ, and the engine asks as soon as the window is over by its own. A window that was set
 shorter leaves a quarter of it."""
 _DONE: Final = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED})
-_SPENT: Final = Accepted(None, "accepted at an earlier try")
+_SPENT: Final = "accepted at an earlier try"
+_ARRIVED: Final = "not sent again: WeChat's event tells of an earlier try"
 _SPENT_BEFORE: Final = Rejected(
     Reason.QUOTA_EXHAUSTED,
     "the grant was used by the send that is replayed; a new notification needs a new one",
@@ -48,13 +50,27 @@ class Held:
     doubt: bool
 
 
+class Strays(Protocol):
+    """core.ports.Housekeeping, as far as it is needed here."""
+
+    async def claim_stray(self, delivery: Delivery, about: str) -> str | None:
+        """The provider id of a receipt that can only be of a lost try of this delivery; to one caller only."""
+        ...
+
+
 class Purse:
-    """`take` before a send, `settle` after it."""
+    """`take` before a send, `settle` after it. With `strays` a lost send whose event has come is not repeated."""
 
     def __init__(
-        self, grants: GrantBook, *, pauses: Pauses | None = None, receipt_within: timedelta = RECEIPT_WITHIN
+        self,
+        grants: GrantBook,
+        *,
+        pauses: Pauses | None = None,
+        receipt_within: timedelta = RECEIPT_WITHIN,
+        strays: Strays | None = None,
     ) -> None:
         self._grants = grants
+        self._strays = strays
         self._window = receipt_within - min(_SLACK, receipt_within / 4)
         self._pauses = pauses or Pauses()
 
@@ -65,8 +81,10 @@ class Purse:
         doubt = delivery.doubt_since
         early = doubt is not None and now - doubt < self._window
         match await self._grants.reserve(key, delivery.id, now=now):
+            case Reservation.SPENT if delivery.replayed_at is not None:
+                return _SPENT_BEFORE
             case Reservation.SPENT:
-                return _SPENT if delivery.replayed_at is None else _SPENT_BEFORE
+                return Accepted(await self._stray(key, delivery), _SPENT)
             case Reservation.NONE_LEFT:
                 return await self._none_left(key)
             case Reservation.MADE if early:
@@ -75,6 +93,10 @@ class Purse:
             case Reservation.HELD if early:
                 return _WAITING
             case Reservation.MADE | Reservation.HELD:
+                arrived = await self._stray(key, delivery)
+                if arrived is not None:
+                    await self._grants.commit(delivery.id)
+                    return Accepted(arrived, _ARRIVED)
                 return Held(key, delivery, unlimited, doubt is not None)
 
     async def settle(
@@ -114,6 +136,12 @@ class Purse:
         if arrived:
             return Accepted(None, f"probably delivered by an earlier try: {failure.detail}")
         return outcome_of(failure, now=now, attempt=held.delivery.attempts, pauses=self._pauses)
+
+    async def _stray(self, key: GrantKey, delivery: Delivery) -> str | None:
+        """The number of an event that came for this template and person while nobody knew whose it was."""
+        if self._strays is None or delivery.doubt_since is None:
+            return None
+        return await self._strays.claim_stray(delivery, about(key))
 
     async def _none_left(self, key: GrantKey) -> Rejected:
         balances = await self._grants.balances(key.account, key.address)

@@ -6,6 +6,7 @@ whose it was, if only one delivery can be meant.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import Final, Protocol, assert_never
 
@@ -24,7 +25,7 @@ _AMBIGUOUS: Final = frozenset({DeliveryState.ATTEMPTING, DeliveryState.UNKNOWN})
 class Settling(Protocol):
     """The verbs of core.dispatch.Dispatcher that receipts need."""
 
-    async def receive(self, channel: str, provider_id: str, receipt: Receipt) -> None:
+    async def receive(self, channel: str, provider_id: str, receipt: Receipt, *, about: str = "") -> None:
         """By the provider's id; parked where no delivery has it yet."""
         ...
 
@@ -36,6 +37,12 @@ class Settling(Protocol):
 def provider_id(appid: str, msgid: str) -> str:
     """How a delivery remembers WeChat's number: unique among all accounts, and text, since it exceeds 2^53."""
     return f"{appid}:{msgid}"
+
+
+def about(key: GrantKey) -> str:
+    """What a receipt is parked under beside its number, so that a send whose answer was lost can be known by it."""
+    text = "\n".join((key.account, key.address, key.template))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Receipts:
@@ -80,7 +87,8 @@ class Receipts:
         row = await self._deliveries.by_provider_id(account.channel, number)
         delivery = row.id if row else await self._holder(account, openid, result.template_id)
         if delivery is None:
-            await self._dispatcher.receive(account.channel, number, receipt)
+            key = GrantKey(account.id, openid, result.template_id)
+            await self._dispatcher.receive(account.channel, number, receipt, about=about(key))
             return
         await self._dispatcher.settle(delivery, receipt)
         # Also where WeChat's system failed afterwards: it took the grant when it accepted the send, and nothing says

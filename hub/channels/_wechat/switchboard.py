@@ -112,11 +112,12 @@ class Switchboard:
         self._clock = clock
         self._known: OrderedDict[AccountId, _Known] = OrderedDict()
 
-    async def line(self, account: Account) -> Line | Failure:
-        """The account, ready. A failure where its secrets are missing, or cannot be read for now."""
+    async def line(self, account: Account, *, recheck: bool = False) -> Line | Failure:
+        """The account, ready. A failure where its secrets are missing, or cannot be read for now. With `recheck` the
+        secrets are those of this moment."""
         known = self._known.get(account.id)
         now = self._clock()
-        if known is None or now - known.checked_at >= self.limits.recheck.total_seconds():
+        if known is None or recheck or now - known.checked_at >= self.limits.recheck.total_seconds():
             secrets = await self._read(account)
             if isinstance(secrets, Failure):
                 return secrets

@@ -11,7 +11,7 @@ from hub.channels._wechat import plainly
 from hub.channels._wechat.addressing import Addressing
 from hub.channels._wechat.mailroom import Mailroom
 from hub.channels._wechat.proofs import Proofs
-from hub.channels._wechat.purse import RECEIPT_WITHIN
+from hub.channels._wechat.purse import RECEIPT_WITHIN, Strays
 from hub.channels._wechat.switchboard import Switchboard
 from hub.channels.wechat_mp.render import OfficialComposer
 from hub.core.accounts import TemplateKind
@@ -40,11 +40,18 @@ class WeChatMp:
 
     name = NAME
 
-    def __init__(self, switchboard: Switchboard, books: WeChatBooks, templates: TemplateBook) -> None:
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        books: WeChatBooks,
+        templates: TemplateBook,
+        *,
+        strays: Strays | None = None,
+    ) -> None:
         self.capabilities = replace(CAPABILITIES, receipt_within=switchboard.limits.receipt_within)
         addressing = Addressing(NAME, books, templates, default_kind=TemplateKind.MESSAGE)
         composer = OfficialComposer()
-        self._mailroom = Mailroom(addressing, composer, switchboard, books)
+        self._mailroom = Mailroom(addressing, composer, switchboard, books, strays)
         self._proofs = Proofs(NAME, addressing, composer)
 
     async def deliver(self, batch: Sequence[Envelope]) -> Sequence[Outcome]:

@@ -42,6 +42,9 @@ def _remember() -> None:
     op.create_index(
         op.f("ix_delivery_app_id_state_created_at"), "delivery", ["app_id", "state", "created_at"]
     )
+    with op.batch_alter_table("receipt_parked") as parked:
+        parked.add_column(sa.Column("about", sa.String(length=64), nullable=False, server_default=""))
+    op.create_index(op.f("ix_receipt_parked_about_created_at"), "receipt_parked", ["about", "created_at"])
     with op.batch_alter_table("attempt") as attempt:
         attempt.add_column(sa.Column("code", sa.String(length=32), nullable=False, server_default=""))
 
@@ -136,6 +139,9 @@ def downgrade() -> None:
         op.drop_table(table)
     with op.batch_alter_table("attempt") as attempt:
         attempt.drop_column("code")
+    op.drop_index(op.f("ix_receipt_parked_about_created_at"), "receipt_parked")
+    with op.batch_alter_table("receipt_parked") as parked:
+        parked.drop_column("about")
     op.drop_index(op.f("ix_delivery_app_id_state_created_at"), "delivery")
     with op.batch_alter_table("delivery") as delivery:
         for name in _DELIVERY:
