@@ -120,7 +120,7 @@ class Shell:
                 ended = True
             else:
                 # Two programs write to one terminal: a line may end between an answer and its line feed.
-                printed += line.replace('}{"', '}\n{"').split("\n")
+                printed += re.sub(r'\}(?=\{"|[0-9]{3}$)', "}\n", line).split("\n")
         said = "\n".join(printed)
         assert ended, f"a command failed or did not end:\n{commands}\nprinted:\n{said}"
         extra, missing = unmatched(printed, wanted)
