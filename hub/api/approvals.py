@@ -15,15 +15,17 @@ from hub.api.schemas import After, HubId, Limit, Listing, UserId
 from hub.api.schemas_approvals import (
     ActBody,
     ActedShown,
-    CheckBody,
-    CheckShown,
     InstancePut,
     InstanceShown,
     ResultBody,
-    TaskEventShown,
     TaskPut,
     TaskRef,
     TaskShown,
+)
+from hub.api.schemas_approvals_more import (
+    CheckBody,
+    CheckShown,
+    TaskEventShown,
 )
 from hub.core.approvals import ActedOn, TaskDecided, may_see, not_found
 from hub.core.errors import HubError

@@ -112,6 +112,7 @@ def _notify(body: NotifyBody) -> Notify:
         priority=body.priority,
         tell_others=body.tell_others,
         tell_recall=body.tell_recall,
+        closed_template=body.closed_template,
         clock=body.clock,
         remind=rule,
         escalation=tuple(EscalationStep(one.after, one.to, one.user) for one in body.escalation),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
@@ -13,14 +12,17 @@ from hub.api.answers import shown
 from hub.api.approvals import Actor, TaskPath, Writer, decided, router, seen, tagged
 from hub.api.approvals_json import task_shown
 from hub.api.deps import Hub, actor_of, user_of
+from hub.api.origins import is_web_link
 from hub.api.problems import Problem
 from hub.api.schemas_approvals import (
+    TaskShown,
+)
+from hub.api.schemas_approvals_more import (
     CcBody,
     LinkNew,
     LinkShown,
     RemindNew,
     RemindShown,
-    TaskShown,
     TransferBody,
     WithdrawBody,
     WithdrawnShown,
@@ -153,7 +155,7 @@ async def follow_link(
     target = task.content.link
     if target.mp_path and (came_from == _MINIPROGRAM or not target.web):
         return JSONResponse({"mp_path": target.mp_path, "web": target.web or None})
-    if urlsplit(target.web).scheme not in ("http", "https"):
+    if not is_web_link(target.web):
         raise Problem("link_invalid", "The task has nowhere to lead to.")
     headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return RedirectResponse(target.web, status_code=302, headers=headers)

@@ -10,15 +10,19 @@ from hub.api.answers import listed, page_of, shown
 from hub.api.deps import Hub, by_key, user_of
 from hub.api.route import HubRoute
 from hub.api.schemas import After, HubId, Limit, Listing, UserId
+from hub.api.schemas_control import ReplayBody, ReplayShown
 from hub.api.schemas_deliveries import AttemptShown, DeliveryEventShown, DeliveryShown, DeliveryStoryShown
-from hub.core.delivery import DeliveryState
+from hub.core.control import ReplayFilter
+from hub.core.delivery import DeliveryId, DeliveryState
 from hub.core.identity import ApiCaller
+from hub.core.message import NotificationId
 from hub.core.records import DeliveryFilter, DeliveryView
 from hub.core.scopes import Scope
 
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], route_class=HubRoute)
 
 Reader = Annotated[ApiCaller, by_key(Scope.NOTIFICATIONS_READ)]
+Writer = Annotated[ApiCaller, by_key(Scope.DELIVERIES_WRITE)]
 IdQuery = Annotated[str | None, Query(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
@@ -60,6 +64,36 @@ async def list_deliveries(
     return listed(
         request, await hub.directory.deliveries(caller.app, only, page_of(limit, after)), delivery_shown
     )
+
+
+@router.post("/replay", operation_id="replayDeliveries", response_model=ReplayShown)
+async def replay_deliveries(hub: Hub, caller: Writer, body: ReplayBody) -> Response:
+    """Try dead letters again, once the cause is gone: what failed, and what may have arrived and was never heard of.
+
+    Each gets a fresh number of tries; its story goes on. Asking twice is harmless: what is in the queue again is no
+    dead letter.
+    """
+    user = None if body.user_id is None else await user_of(hub, caller.app, body.user_id)
+    wanted = ReplayFilter(
+        ids=tuple(DeliveryId(id_) for id_ in body.ids or ()),
+        notification=None if body.notification is None else NotificationId(body.notification),
+        user=user,
+        channel=body.channel,
+        state=None if body.state is None else DeliveryState(body.state),
+        reason=body.reason,
+        since=body.since,
+        until=body.until,
+        limit=body.limit,
+    )
+    return shown(ReplayShown(replayed=await hub.engine.replay(caller.app, wanted)))
+
+
+@router.post("/{delivery_id}/replay", operation_id="replayDelivery", response_model=ReplayShown)
+async def replay_delivery(hub: Hub, caller: Writer, delivery_id: HubId) -> Response:
+    """Try one dead letter again. 0 where there is nothing to try: it is under way, arrived, was read or has expired."""
+    await hub.directory.delivery(caller.app, delivery_id)
+    wanted = ReplayFilter(ids=(DeliveryId(delivery_id),))
+    return shown(ReplayShown(replayed=await hub.engine.replay(caller.app, wanted)))
 
 
 @router.get("/{delivery_id}", operation_id="getDelivery", response_model=DeliveryStoryShown)

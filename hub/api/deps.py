@@ -17,7 +17,7 @@ from hub.core.accounts import AccountDesk, ProviderTemplate
 from hub.core.approvals import Approvals
 from hub.core.books import WeChatBooks
 from hub.core.channel import Registry
-from hub.core.control import CancelReport, EventScope, RecallReport, ScheduledRow
+from hub.core.control import CancelReport, EventScope, RecallReport, ReplayFilter, ScheduledRow
 from hub.core.directory import Directory
 from hub.core.errors import HubError, Refused
 from hub.core.field_guide import TemplateField
@@ -73,6 +73,10 @@ class EngineApi(Protocol):
 
     async def recall(self, app: AppId, notification: NotificationId) -> RecallReport:
         """Take it back as far as that is possible. Raises NotFound."""
+        ...
+
+    async def replay(self, app: AppId, wanted: ReplayFilter) -> int:
+        """Try dead letters again: how many."""
         ...
 
     async def event(self, app: AppId, scope: EventScope, name: str) -> int:

@@ -7,6 +7,7 @@ from typing import Final
 from hub.api import (
     schemas_accounts,
     schemas_approvals,
+    schemas_approvals_more,
     schemas_bindings,
     schemas_chat,
     schemas_config,
@@ -30,6 +31,7 @@ def _all(of: type[Strict]) -> set[str]:
 # Named, so that these modules' schemas exist when they are asked for.
 SCHEMAS: Final = (
     schemas_approvals,
+    schemas_approvals_more,
     schemas_accounts,
     schemas_bindings,
     schemas_chat,

@@ -1,4 +1,4 @@
-"""Schemas of approvals: tasks, actions, reminders, transfers, snapshots and links."""
+"""Schemas of approvals: tasks, snapshots of them, and decisions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from hub.api.origins import is_web_link
 from hub.api.schemas import Duration, FreeObject, Line, Moment, Shown, Strict, Text, Title, UserId, example
 from hub.api.schemas_routing import PolicyName
 from hub.core.policy import TimerClock
@@ -89,8 +90,10 @@ Version: TypeAlias = Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
 
 
 def _web(text: str) -> str:
-    if not text.startswith(("https://", "http://")):
-        message = "a web link begins with https:// or http://"
+    if not is_web_link(text):
+        message = (
+            "a web link begins with https:// or http:// and a host, without user name, blanks or backslashes"
+        )
         raise ValueError(message)
     return text
 
@@ -175,6 +178,10 @@ class NotifyBody(Strict):
         True, description="Say how it ended to those whom a channel outside the app has reached."
     )
     tell_recall: bool = Field(False, description="Say to them that it was taken back.")
+    closed_template: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        None,
+        description="The template by which both are said outside; without one they are said in the app only.",
+    )
     clock: TimerClock = Field(TimerClock.ALWAYS, description="What `due_in` and `escalation` are counted in.")
     remind: RemindBody | None = None
     escalation: Annotated[tuple[EscalationBody, ...], Field(max_length=8)] = ()
@@ -339,158 +346,3 @@ class ResultBody(Strict):
 
     result: Literal["applied", "rejected"]
     reason: Annotated[Text, StringConstraints(max_length=1_000)] = ""
-
-
-class RemindNew(Strict):
-    """Whom to press (all who have not acted), and what to say."""
-
-    model_config = example({"to": ["u_1024"], "comment": "请尽快处理"})
-
-    to: Annotated[list[UserId], Field(min_length=1, max_length=MAX_ASSIGNEES)] | None = None
-    comment: Annotated[Text, StringConstraints(max_length=500)] = ""
-
-
-class RemindShown(Shown):
-    """What each person was really sent, and why not."""
-
-    model_config = example(
-        {
-            "data": [
-                {
-                    "user_id": "u_1024",
-                    "sent": True,
-                    "level": 2,
-                    "channels": ["ws", "miniprogram"],
-                    "reason": None,
-                    "retry_at": None,
-                }
-            ]
-        }
-    )
-
-    class One(Shown):
-        """`reason`: not_asked, processing, cooldown or daily_cap."""
-
-        user_id: str
-        sent: bool
-        level: int
-        channels: list[str]
-        reason: str | None
-        retry_at: datetime | None
-
-    data: list[One]
-
-
-class TransferBody(Strict):
-    """Hand a part to somebody else."""
-
-    model_config = example({"to": "u_1030", "comment": "出差，请代办"})
-
-    to: UserId
-    from_user: UserId | None = Field(None, alias="from", description="With an API key: whose part.")
-    comment: Comment = ""
-
-
-class CcBody(Strict):
-    """Who else should hear of it."""
-
-    model_config = example({"users": ["u_77"]})
-
-    users: Annotated[list[UserId], Field(min_length=1, max_length=MAX_CC)]
-
-
-class WithdrawBody(Strict):
-    """Take a task back. `tell`: say so to those whom a channel outside the app has reached."""
-
-    model_config = example({"reason": "填错金额", "tell": False})
-
-    reason: Annotated[Text, StringConstraints(max_length=500)] = ""
-    tell: bool = False
-
-
-class WithdrawnShown(Shown):
-    """The task, and what could still be done on each channel."""
-
-    model_config = example(
-        {
-            "task": {**TASK, "state": "withdrawn", "decision": None},
-            "channels": [
-                {"channel": "ws", "updated": 2, "canceled": 0, "sent": 0, "failed": 0},
-                {"channel": "wechat_mp", "updated": 0, "canceled": 1, "sent": 1, "failed": 0},
-            ],
-        }
-    )
-
-    class Channel(Shown):
-        """Cards `updated`; sends `canceled` before they went out; those `sent` stay where they are."""
-
-        channel: str
-        updated: int
-        canceled: int
-        sent: int
-        failed: int
-
-    task: TaskShown
-    channels: list[Channel]
-
-
-class CheckBody(Strict):
-    """What the business system has."""
-
-    model_config = example({"tasks": [{"id": "oa:inst-778:t2", "version": 7}]})
-
-    class One(Strict):
-        """A task and its version."""
-
-        id: UserId
-        version: Version
-
-    tasks: Annotated[list[One], Field(min_length=1, max_length=1_000)]
-
-
-class CheckShown(Shown):
-    """`missing`: the hub does not have them. `stale`: it has an older version. `ahead`: it has a newer one."""
-
-    model_config = example({"missing": [], "stale": ["oa:inst-778:t2"], "ahead": []})
-
-    missing: list[str]
-    stale: list[str]
-    ahead: list[str]
-
-
-class TaskEventShown(Shown):
-    """A line of the story."""
-
-    model_config = example(
-        {
-            "id": "tev_0195a1",
-            "at": "2026-03-01T01:12:00Z",
-            "event": "acted",
-            "actor": "u_1024",
-            "detail": {"action": "approve"},
-        }
-    )
-
-    id: str
-    at: datetime
-    event: str
-    actor: str
-    detail: dict[str, str]
-
-
-class LinkNew(Strict):
-    """For whom, and for how long."""
-
-    model_config = example({"user_id": "u_1024", "expires_in": "P7D"})
-
-    user_id: UserId | None = None
-    expires_in: Duration | None = None
-
-
-class LinkShown(Shown):
-    """A short address that leads to the task after a login."""
-
-    model_config = example({"url": "https://hub.example.com/t/AZWh", "expires_at": "2026-03-08T01:12:00Z"})
-
-    url: str
-    expires_at: datetime

@@ -6,9 +6,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from hub.api.schemas import Shown, Strict, example
+from hub.api.schemas import Moment, Shown, Strict, UserId, example
 from hub.api.schemas_notify import BusinessKey
 from hub.api.schemas_routing import EventName
+from hub.core.outcome import Reason
+
+DeliveryText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$"),
+    Field(description="The id of a delivery.", examples=["dlv_0195a1"]),
+]
+NotificationText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$"),
+    Field(description="The id of a notification.", examples=["ntf_0195a1"]),
+]
 
 
 class CancelShown(Shown):
@@ -23,6 +35,46 @@ class CancelShown(Shown):
     canceled: int = Field(description="Deliveries that will not be sent.")
     under_way: int = Field(description="Deliveries that were just being sent: they may yet arrive.")
     sent: int = Field(description="Deliveries that had left the hub.")
+
+
+class ReplayBody(Strict):
+    """Which dead letters to try again: all that match everything that is said."""
+
+    model_config = example({"channel": "wechat_mp", "reason": "auth_failed", "since": "2026-03-01T00:00:00Z"})
+
+    ids: Annotated[list[DeliveryText], Field(min_length=1, max_length=500)] | None = None
+    notification: NotificationText | None = None
+    user_id: UserId | None = None
+    channel: (
+        Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=r"^[a-z0-9_]+$")] | None
+    ) = None
+    state: Literal["failed", "unknown"] | None = Field(
+        None, description="`unknown`: a send that may have arrived, and of which nobody will ever hear."
+    )
+    reason: Reason | None = None
+    since: Moment | None = Field(None, description="Planned at this time or later.")
+    until: Moment | None = Field(None, description="Planned before this time.")
+    limit: Annotated[int, Field(ge=1, le=1_000, strict=True)] = Field(
+        1_000, description="At most so many, the oldest first; ask again for more."
+    )
+
+    @model_validator(mode="after")
+    def _narrowed(self) -> Self:
+        said = (self.ids, self.notification, self.user_id, self.channel, self.reason, self.since, self.until)
+        if all(one is None for one in said):
+            message = (
+                "say which: give `ids`, `notification`, `user_id`, `channel`, `reason`, `since` or `until`"
+            )
+            raise ValueError(message)
+        return self
+
+
+class ReplayShown(Shown):
+    """How many are in the queue again. What has expired, was read, or arrived after all is left alone."""
+
+    model_config = example({"replayed": 12}, title="Replayed")
+
+    replayed: int
 
 
 class RecallLineShown(Shown):

@@ -9,7 +9,7 @@ import http.client
 import json
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -35,13 +35,14 @@ class Pair:
     sandbox: str
 
 
-def environment(address: str) -> dict[str, str]:
-    """What the hub's processes must know to take the sandbox for WeChat, on this machine only."""
+def environment(address: str, *, allowed: Sequence[str] = ()) -> dict[str, str]:
+    """What the hub's processes must know to take the sandbox for WeChat, on this machine only. `allowed` is where
+    webhooks may go already."""
     return {
         "HUB_WECHAT_API": address,
         "HUB_WECHAT_OPEN": address,
         # The examples' business systems listen on this machine; anywhere else the guard stays as it is.
-        "HUB_WEBHOOK_ALLOW": "127.0.0.0/8,::1/128",
+        "HUB_WEBHOOK_ALLOW": ",".join([*allowed, "127.0.0.0/8", "::1/128"]),
     }
 
 

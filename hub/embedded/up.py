@@ -42,7 +42,7 @@ async def _run(settings: Settings, folder: DataFolder, port: int, *, verbose: bo
         logs=folder.logs,
         environment={
             **processes.environment(settings, folder, host=host, port=port),
-            **(sandbox.environment(phone) if phone else {}),
+            **(sandbox.environment(phone, allowed=settings.webhook_allow) if phone else {}),
         },
         order=STOP_ORDER,
         echo=say if verbose else None,
