@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from hub.core.approvals_ask import Questions
 from hub.core.approvals_follow import FollowUps
 from hub.core.approvals_ledger import Decided, Ledger
+from hub.core.approvals_opened import Openings
 from hub.core.approvals_people import Roll, TaskWish
 from hub.core.approvals_ports import ApprovalPorts
 from hub.core.approvals_press import Pressed, Presser
@@ -94,6 +95,7 @@ class Approvals:
         self.links = ports.links
         self._ports = ports
         self._roll = Roll(ports.people)
+        self._openings = Openings()
         self._ledger = Ledger(ports.store, clock=ports.clock, new_id=ports.new_id, lease=ports.limits.lease)
         self._questions = Questions(ports, self._settle)
         self._follow = FollowUps(ports, self._questions.ask)
@@ -106,9 +108,9 @@ class Approvals:
         now = self._ports.clock()
         if await self._ports.rules.policy(app, wish.content.notify.policy) is None:
             raise Refused("policy_unknown", f"This app has no policy {wish.content.notify.policy!r}.")
-        key = wish.content.notify.template
-        if key is not None and await self._ports.rules.template(app, key) is None:
-            raise Refused("template_unknown", f"This app has no template {key!r}.")
+        for key in (wish.content.notify.template, wish.content.notify.closed_template):
+            if key is not None and await self._ports.rules.template(app, key) is None:
+                raise Refused("template_unknown", f"This app has no template {key!r}.")
         incoming = Incoming(
             app=app,
             business_id=wish.business_id,
@@ -351,9 +353,11 @@ class Approvals:
         )
 
     async def opened(self, task: Task, actor: str, acted_from: str) -> None:
-        """Somebody followed a link to the task."""
-        event = TaskEvent("opened", self._ports.clock(), actor, {"acted_from": acted_from})
-        await self.store.note(task.id, self._ports.new_id("tev"), event)
+        """Somebody followed a link to the task. Written down a few times an hour."""
+        now = self._ports.clock()
+        if self._openings.worth_noting(task.id, actor, now):
+            event = TaskEvent("opened", now, actor, {"acted_from": acted_from})
+            await self.store.note(task.id, self._ports.new_id("tev"), event)
 
     async def sweep(self, *, limit: int) -> int:
         """Finish what was committed and not followed up, and let timers go off. Returns how many were looked at."""

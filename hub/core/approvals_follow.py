@@ -11,12 +11,11 @@ from typing import Final
 
 from hub.core.approvals_ports import ApprovalPorts
 from hub.core.approvals_send import Sender
-from hub.core.approvals_words import card, closing
+from hub.core.approvals_words import card
 from hub.core.delivery import DeliveryState
 from hub.core.errors import HubError, QueueUnavailable
 from hub.core.message import UserKey
 from hub.core.outcome import Reason
-from hub.core.policy import Hop, Mode, Policy
 from hub.core.task import FollowUpId, FollowUpKind, Holder, StoredFollowUp, Task, TaskState
 from hub.core.task_remind import climbed
 from hub.core.task_store import Send
@@ -165,14 +164,7 @@ class FollowUps:
         ways = self._reached(sends, {h.user for h in holders} - {actor})
         who = await self._sender.name_of(task)
         for channels, users in sorted(ways.items()):
-            policy = Policy(tuple(Hop(name) for name in channels), mode=Mode.ALL)
-            await self._sender.tell(
-                task,
-                f"{one.id}:{'+'.join(channels)}",
-                users,
-                policy,
-                lambda spoken: closing(task, who, spoken),
-            )
+            await self._sender.tell(task, f"{one.id}:{'+'.join(channels)}", users, channels, who)
 
     def _reached(
         self, sends: Collection[Send], users: Collection[UserKey | None]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hub.core.approvals_ports import ApprovalPorts
-from hub.core.approvals_words import dumps, language, notice, template_data
+from hub.core.approvals_words import closing, closing_data, dumps, language, notice, template_data
 from hub.core.errors import HubError
 from hub.core.message import (
     SYSTEM,
@@ -20,7 +20,7 @@ from hub.core.message import (
     ToInbox,
     UserKey,
 )
-from hub.core.policy import PUSH_ONLY, Policy
+from hub.core.policy import PUSH_ONLY, Hop, Mode, Policy
 from hub.core.task import Holder, StoredFollowUp, Task
 from hub.core.task_links import LINK_LIFE, TaskLink
 
@@ -95,16 +95,22 @@ class Sender:
         await self._submit(task, drafts, cc=True)
 
     async def tell(
-        self,
-        task: Task,
-        key: str,
-        people: Sequence[UserKey],
-        policy: Policy,
-        body: Callable[[str], dict[str, Any]],
+        self, task: Task, key: str, people: Sequence[UserKey], channels: Collection[str], who: str
     ) -> None:
-        """Say how it ended, to those whom it reached."""
+        """Say how it ended, to those whom it reached: on these channels too, where there are words for them."""
+        name, link = task.content.notify.closed_template, self._link(task)
+        pin = await self._ports.rules.template(task.app, name) if name else None
+        policy = Policy(tuple(map(Hop, channels)), mode=Mode.ALL) if pin else PUSH_ONLY
         drafts = await self._drafts(
-            task, key, people, policy, body, type_="approval.task.closed", priority="low"
+            task,
+            key,
+            people,
+            policy,
+            lambda spoken: closing(task, who, spoken),
+            type_="approval.task.closed",
+            priority="low",
+            template=pin,
+            data=lambda spoken: closing_data(task, who, spoken, link),
         )
         _checked(await self._ports.submit(drafts))
 
@@ -141,8 +147,10 @@ class Sender:
         type_: str,
         priority: str,
         template: TemplatePin | None = None,
+        data: Callable[[str], str] | None = None,
     ) -> list[Draft]:
-        """One a language, each under a key of its own."""
+        """One a language, each under a key of its own. `data` fills the template instead of what the task says."""
+        fill = data or (lambda _: template_data(task, self._link(task)))
         profiles = await self._ports.people.profiles(people)
         spoken: dict[str, list[UserKey]] = defaultdict(list)
         for user in people:
@@ -168,7 +176,7 @@ class Sender:
                     collapse_key=f"task:{task.id}",
                     thread=task.content.instance.id,
                     template=template,
-                    data=template_data(task, self._link(task)) if template else None,
+                    data=fill(tongue) if template else None,
                     task=task.id,
                 ),
                 as_member=False,

@@ -65,6 +65,9 @@ class Timers:
                 follow += await self._fire(app, task)
             except HubError as error:
                 log.warning("timer_postponed", extra={"task": task, "code": error.code})
+            except Exception:
+                # One task that cannot be understood must not stop the clocks of all the others.
+                log.exception("timer_failed", extra={"task": task})
         return follow, len(due)
 
     async def _fire(self, app: AppId, task_id: TaskId) -> Sequence[FollowUpId]:

@@ -27,6 +27,11 @@ _ENDED: Mapping[TaskState, tuple[str, str]] = {
     TaskState.CANCELED: ("已取消", "Canceled"),
     TaskState.EXPIRED: ("已过期", "Expired"),
 }
+_PHRASES: Mapping[TaskState, str] = {
+    TaskState.APPROVED: "已同意",
+    TaskState.REJECTED: "已驳回",
+    TaskState.DONE_BY_OTHER: "已处理",
+}
 _WHY: Mapping[str, tuple[str, str]] = {
     "assigned": ("待审批", "To approve"),
     "transferred": ("转交给您审批", "Handed to you"),
@@ -107,8 +112,28 @@ def notice(
 
 def template_data(task: Task, link: str | None) -> str:
     """What fills a hub template: the business system's own data over what the task says by itself."""
+    given = json.loads(task.content.notify.data) if task.content.notify.data else {}
+    return dumps(_own_data(task, link) | given)
+
+
+def closing_data(task: Task, who: str, spoken: str, link: str | None) -> str:
+    """What fills the template of the closing notice: how it ended over everything that the other template gets.
+    `phrase` is a Chinese word of at most five characters, whichever the language; `who` may be empty."""
+    given = json.loads(task.content.notify.data) if task.content.notify.data else {}
+    said = task.decided_by
+    ended = {
+        "state": task.state.value,
+        "outcome": outcome_text(task, who, spoken),
+        "phrase": _PHRASES.get(task.state, _say(_ENDED[task.state], ZH)),
+        "who": who,
+        "at": rfc3339((said.settled_at or said.at) if said else task.updated_at),
+        "comment": said.comment if said else "",
+    }
+    return dumps(_own_data(task, link) | given | ended)
+
+
+def _own_data(task: Task, link: str | None) -> dict[str, Any]:
     content = task.content
-    given = json.loads(content.notify.data) if content.notify.data else {}
     own = {
         "title": content.instance.title,
         "applicant": content.instance.applicant,
@@ -123,7 +148,7 @@ def template_data(task: Task, link: str | None) -> str:
         own["mp_path"] = content.link.mp_path
     if task.due_at is not None:
         own["due_at"] = rfc3339(task.due_at)
-    return dumps(own | given)
+    return own
 
 
 def outcome_text(task: Task, who: str, spoken: str) -> str:

@@ -174,6 +174,8 @@ class Notify:
     """Say "decided by …" to those whom an outside channel reached."""
     tell_recall: bool = False
     """Say "taken back" to those whom an outside channel reached."""
+    closed_template: str | None = None
+    """The hub template that says so outside; without one it is said in the app only."""
     clock: TimerClock = TimerClock.ALWAYS
     remind: RemindRule = field(default_factory=RemindRule)
     escalation: tuple[EscalationStep, ...] = ()

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from hub.channels.ws.gateway import SocketGateway
+from hub.channels.ws.neighbours import ActionsApi
 from hub.channels.ws.node import Node
 from hub.channels.ws.protocol import server_options
 from hub.channels.ws.routes import SocketApp
@@ -103,12 +104,15 @@ async def hear_to_the_end(websocket: ClientConnection) -> tuple[list[dict[str, A
 
 
 @asynccontextmanager
-async def served(**changes: Any) -> AsyncIterator[Served]:
-    """A server on a free port; it is stopped, in bounded time, whatever the test has left open."""
+async def served(*, actions: ActionsApi | None = None, **changes: Any) -> AsyncIterator[Served]:
+    """A server on a free port; it is stopped, in bounded time, whatever the test has left open. `actions` are what it
+    does about cards' buttons."""
     node = Node()
     hub = FakeHub(node)
     chosen: Settings = settings(**changes)
-    gateway = SocketGateway(node=node, engine=hub, people=hub, presence=hub, broker=hub, settings=chosen)
+    gateway = SocketGateway(
+        node=node, engine=hub, people=hub, presence=hub, broker=hub, settings=chosen, actions=actions
+    )
     async with gateway:
         config = uvicorn.Config(
             SocketApp(gateway, chosen),

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from hub.api import new_app
 from hub.core.webhooks import WebhookEvent, WebhookEventId
 from hub.settings import Settings
-from tests.unit.api.harness import MINE, new_id, open_world, sqlite_url
+from tests.unit.api.harness import MINE, World, new_id, open_world, sqlite_url
 
 EXAMPLES = int(os.environ.get("HUB_SCHEMA_EXAMPLES", "20"))
 """Per operation. 200 make more than ten thousand in all."""
@@ -38,6 +38,19 @@ CHECKS = [
     response_schema_conformance,
 ]
 
+LEFT_ALONE = {"signOutUser", "removeMember"}
+"""Without a user and a group there would be little left for the others."""
+ENDING = {
+    "archiveTemplate",
+    "cancelNotification",
+    "deleteAccount",
+    "deleteBinding",
+    "deleteWebhook",
+    "recallNotification",
+    "withdrawTask",
+}
+"""These take away, and are given what nobody else needs."""
+
 
 @dataclass
 class Live:
@@ -47,6 +60,7 @@ class Live:
     admin: str = ""
     user: str = ""
     ids: dict[str, str] = field(default_factory=dict)
+    spare: dict[str, str] = field(default_factory=dict)
     ready: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
     calls: int = 0
@@ -64,43 +78,64 @@ async def _serve(live: Live, url: str) -> None:
         live.admin = world.admin
         await world.users("王小明", "bob")
         live.user = await world.token("bob")
-        group = await world.group("王小明", "bob")
-        body = {
-            "to": [{"user_id": "bob"}],
-            "content": {"title": "你好 🎉"},
-            "route": {"steps": [{"channel": "wechat_mp"}]},
-        }
-        notification = await world.post("/v1/notifications", body)
-        texts = {"zh-CN": {"title": "待办:{{ title }}"}, "en": {"title": "To do: {{ title }}"}}
-        template = {"texts": texts, "default_locale": "zh-CN", "variables": {"title": "text"}}
-        await world.call("PUT", "/v1/templates/todo", json=template)
-        deliveries = await world.get("/v1/deliveries")
-        await world.post(f"/v1/conversations/{group}/messages", {"body": "大家好"})
-        hook = await world.post("/v1/webhooks", {"url": "https://example.com/hook"})
-        event = WebhookEvent(WebhookEventId("evt_1"), MINE, "x.y", world.clock(), '{"题":1}')
-        await world.hub.webhooks.put_events([event])
-        account = await world.post(
-            "/v1/wechat/accounts",
-            {"channel": "miniprogram", "name": "号", "appid": f"wx{7:016x}", "secret": "0" * 32},
-        )
-        live.ids = {
-            "webhook_id": hook["id"],
-            "event_id": event.id,
-            "conversation_id": group,
-            "notification_id": notification["id"],
-            "delivery_id": deliveries["data"][0]["id"],
-            "user_id": "王小明",
-            "app_id": "shop",
-            "account_id": account["id"],
-            "name": "urgent",
-            "key": "todo",
-            "version": "1",
-        }
+        live.ids = await _furnish(world)
+        live.spare = await _furnish(world, spare=True)
         live.ready.set()
         while not live.over.is_set():
             await asyncio.sleep(0.05)
         server.should_exit = True
         await task
+
+
+async def _furnish(world: World, *, spare: bool = False) -> dict[str, str]:
+    """Something of every kind; `spare` ones are there to be taken away."""
+    number = "2" if spare else "1"
+    group = await world.group("王小明", "bob")
+    body = {
+        "to": [{"user_id": "bob"}],
+        "content": {"title": "你好 🎉"},
+        "route": {"steps": [{"channel": "wechat_mp"}]},
+    }
+    notification = await world.post("/v1/notifications", body)
+    texts = {"zh-CN": {"title": "待办:{{ title }}"}, "en": {"title": "To do: {{ title }}"}}
+    template = {"texts": texts, "default_locale": "zh-CN", "variables": {"title": "text"}}
+    await world.call("PUT", f"/v1/templates/todo-{number}", json=template)
+    deliveries = await world.get("/v1/deliveries")
+    message = await world.post(f"/v1/conversations/{group}/messages", {"body": "大家好"})
+    hook = await world.post("/v1/webhooks", {"url": "https://example.com/hook"})
+    event = WebhookEvent(WebhookEventId(f"evt_{number}"), MINE, "x.y", world.clock(), '{"题":1}')
+    await world.hub.webhooks.put_events([event])
+    options = {"channel": "miniprogram", "name": "号", "appid": f"wx{number:0>16}", "secret": "0" * 32}
+    account = await world.post("/v1/wechat/accounts", {**options, "options": {"grants_from": "client"}})
+    known = {"bindings": [{"user_id": "bob", "openid": f"o_{number}"}]}
+    await world.post(f"/v1/wechat/accounts/{account['id']}/bindings/import", known)
+    task = {
+        "instance": {"id": f"inst-{number}", "title": "报销 ✈️", "applicant": "bob"},
+        "node": {"sign_mode": "all"},
+        "assignees": ["bob", "王小明"],
+        "actions": ["approve", "reject", "transfer"],
+        "version": 1,
+    }
+    await world.call("PUT", f"/v1/tasks/oa:{number}", json=task)
+    pressed = {"action_id": "approve", "user_id": "王小明"}
+    acted = await world.post(f"/v1/tasks/oa:{number}/actions", pressed)
+    return {
+        "webhook_id": hook["id"],
+        "event_id": event.id,
+        "conversation_id": group,
+        "notification_id": notification["id"],
+        "message_id": message["id"],
+        "delivery_id": deliveries["data"][0]["id"],
+        "user_id": "王小明",
+        "app_id": "shop",
+        "account_id": account["id"],
+        "task_id": f"oa:{number}",
+        "instance_id": f"inst-{number}",
+        "action": acted["action"]["id"],
+        "name": "urgent",
+        "key": f"todo-{number}",
+        "version": "1",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +150,8 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     thread = threading.Thread(target=lambda: asyncio.run(_serve(here, url)))
     thread.start()
     try:
-        assert here.ready.wait(30), "the API did not start"
+        while not here.ready.wait(0.1):
+            assert thread.is_alive(), "the API did not start"
         yield here
     finally:
         here.over.set()
@@ -143,7 +179,23 @@ def test_every_answer_is_one_that_is_described(case: Any, live: Live) -> None:
     if operation["security"]:
         case.headers["Authorization"] = f"Bearer {live.admin if by_key else live.user}"
     # Every other request is about something that exists: a made-up id would be 404 and show little.
-    if live.calls % 2 and operation["operationId"] not in {"signOutUser", "removeMember", "deleteAccount"}:
+    if live.calls % 2 and operation["operationId"] not in LEFT_ALONE:
+        ids = live.spare if operation["operationId"] in ENDING else live.ids
         for name in case.path_parameters or {}:
-            case.path_parameters[name] = live.ids.get(name, case.path_parameters[name])
+            case.path_parameters[name] = ids.get(name, case.path_parameters[name])
+        for given in (case.query, case.body):
+            if isinstance(given, dict):
+                given.update({name: value for name, value in _named(live).items() if name in given})
     case.call_and_validate(base_url=live.url, checks=CHECKS, timeout=20)
+
+
+def _named(live: Live) -> dict[str, str]:
+    """Members of bodies and queries that name something, and what there is."""
+    return {
+        "user": "王小明",
+        "user_id": "bob",
+        "assignee": "bob",
+        "account": live.ids["account_id"],
+        "notification": live.ids["notification_id"],
+        "instance": live.ids["instance_id"],
+    }

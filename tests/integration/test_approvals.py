@@ -191,10 +191,26 @@ async def test_where_all_must_sign_only_who_has_acted_is_left_in_peace(world: Wo
     assert {one["user_id"] for one in await sends(world, channel="wechat_mp")} == {"u_2"}
 
 
-async def test_only_those_whom_something_outside_has_reached_hear_outside_how_it_ended(world: World) -> None:
+CLOSED = {
+    "texts": {"zh-CN": {"title": "{{ title }}：{{ outcome }}", "text": "{{ who }} {{ at }}"}},
+    "default_locale": "zh-CN",
+    "variables": {"title": "text", "outcome": "text", "phrase": "text", "who": "text", "at": "datetime"},
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "sends_outside"),
+    [pytest.param("closed", 2, id="the task, and how it ended"), pytest.param(None, 1, id="the task only")],
+)
+async def test_only_those_whom_something_outside_has_reached_hear_outside_how_it_ended(
+    world: World, template: str | None, sends_outside: int
+) -> None:
     straight = {"steps": [{"channel": "wechat_mp", "success": "delivered"}]}
     await world.call("PUT", "/v1/policies/straight", json=straight)
-    await world.call("PUT", PATH, json=body(notify={"policy": "straight"}, assignees=["u_1", "u_2", "u_3"]))
+    assert (await world.call("PUT", "/v1/templates/closed", json=CLOSED)).status_code == 201
+    notify = {"policy": "straight", "closed_template": template}
+    answer = await world.call("PUT", PATH, json=body(notify=notify, assignees=["u_1", "u_2", "u_3"]))
+    assert answer.status_code == 201, answer.text
     for send in await sends(world, channel="wechat_mp", user="u_2"):
         (row,) = await world.hub.engine._ports.deliveries.deliveries([send["id"]])
         await world.hub.engine.dispatcher.run([row.id])
@@ -202,7 +218,10 @@ async def test_only_those_whom_something_outside_has_reached_hear_outside_how_it
     assert (await act(world, "u_1")).status_code == 200
     told = [s for s in await sends(world, channel="wechat_mp") if s["state"] != DeliveryState.CANCELED.value]
     assert {one["user_id"] for one in told} == {"u_2"}
-    assert len(told) == 2, "the task, and how it ended"
+    assert len(told) == sends_outside
+    queue = [entry["message"] for entry in (await world.get("/v1/queue", await world.token("u_2")))["data"]]
+    closed = [one["body"]["title"] for one in queue if one["kind"] == "notification"][1:]
+    assert closed == ["已由u_1同意：请假申请"], "in the app they hear of it either way"
     others = [s["user_id"] for s in await sends(world, state="canceled")]
     assert sorted(others) == ["u_1", "u_3"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jsonschema
@@ -12,14 +13,73 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from hub.channels.ws.asyncapi import document, schema_of
-from hub.core.message import ConversationId
+from hub.core.approvals import ActedOn, TaskDecided
+from hub.core.errors import NotFound
+from hub.core.message import AppId, ConversationId, MessageId
+from hub.core.task import (
+    Content,
+    Effect,
+    Instance,
+    Intent,
+    IntentId,
+    IntentState,
+    Person,
+    SignMode,
+    Task,
+    TaskId,
+    TaskState,
+)
+from hub.core.task_flow import AlreadyDecided
 from tests.integration.gateway_of_test import ROOM, hear_to_the_end, hello, say, send, served
 from tests.unit.ws.test_wire import masked
+
+NOW = datetime(2026, 3, 1, 9, 12, tzinfo=UTC)
+
+
+@dataclass
+class Cards:
+    """One card, which the first who presses decides."""
+
+    decided: Intent | None = None
+
+    async def act_on_message(
+        self,
+        app: AppId,
+        message: MessageId,
+        person: Person,
+        action: str,
+        *,
+        comment: str = "",
+        client_action_id: str | None = None,
+        acted_from: str = "",
+    ) -> ActedOn:
+        """What core.approvals.Approvals would answer."""
+        if message != "msg_card":
+            raise NotFound("task_not_found", "This message is not the card of a task of yours.")
+        state, content = TaskState.PENDING, Content(Instance("i"))
+        task = Task(TaskId("tsk_1"), app, "t", content, SignMode.ANY, state, 1, (), NOW, NOW)
+        if self.decided is not None and self.decided.client_action_id != client_action_id:
+            raise TaskDecided(task, AlreadyDecided(TaskState.APPROVED, "ann", "approve", NOW))
+        repeated = self.decided is not None
+        self.decided = Intent(
+            IntentId("act_1"),
+            person,
+            action,
+            Effect.APPROVE,
+            NOW,
+            1,
+            comment,
+            client_action_id,
+            IntentState.PENDING,
+            acted_from=acted_from,
+        )
+        return ActedOn(task, self.decided, repeated)
 
 
 async def test_every_frame_of_a_session_fits_its_published_schema() -> None:
     published = document()
-    async with served(drain_timeout=timedelta(seconds=0.5)) as here:
+    pressed = {"comment": "好 👍", "client_action_id": "c-1"}
+    async with served(actions=Cards(), drain_timeout=timedelta(seconds=0.5)) as here:
         here.hub.rooms[ROOM] = [here.hub.key("ann"), here.hub.key("bob")]
         large = ConversationId("cnv_large")
         here.hub.rooms[large] = [here.hub.key("ann")]
@@ -37,6 +97,10 @@ async def test_every_frame_of_a_session_fits_its_published_schema() -> None:
             {"type": "history", "id": 3, "conversation": ROOM},
             {"type": "read", "conversation": ROOM, "seq": 1},
             {"type": "watch", "id": 5, "users": ["bob", "eve"]},
+            {"type": "action", "id": 6, "message": "msg_card", "action": "approve", "data": pressed},
+            {"type": "action", "id": 7, "message": "msg_card", "action": "approve", "data": pressed},
+            {"type": "action", "id": 8, "message": "msg_card", "action": "reject"},
+            {"type": "action", "id": "9", "message": "msg_other", "action": "approve"},
             {"type": "ping", "id": "p"},
         ]
         async with here.client("bob") as bob, here.open() as ann:
@@ -56,9 +120,12 @@ async def test_every_frame_of_a_session_fits_its_published_schema() -> None:
     for frame in frames:
         check(published, frame, from_client=False)
         kinds.add(schema_of(frame, from_client=False))
+    told = {frame["id"]: frame for frame in frames if frame.get("id") in (6, 7, 8, "9")}
+    assert [told[id_].get("duplicate") for id_ in (6, 7)] == [False, True]
+    assert [told[id_]["code"] for id_ in (8, "9")] == ["task_already_decided", "task_not_found"]
     assert kinds == {
         "Welcome", "MessageFrame", "Ok", "Error", "SyncBatch", "HistoryBatch", "Rebase", "ReadUpTo", "Watching",
-        "Pong", "TypingNow", "PresenceNow", "Grew", "Farewell",
+        "Pong", "TypingNow", "PresenceNow", "Grew", "Farewell", "Acted",
     }  # fmt: skip
 
 

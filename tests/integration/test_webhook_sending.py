@@ -477,6 +477,20 @@ async def test_a_bug_in_the_sender_stops_nobody_and_is_logged(
     assert await post.run() == 2
 
 
+async def test_what_a_bug_keeps_from_being_sent_comes_to_its_end(post: Post) -> None:
+    endpoint, _ = post.endpoint()
+    await post.put("delivery.read")
+    runner = HookRunner(
+        post.book, Stuck(broken=True), clock=post.clock, limits=RunnerLimits(backoff={1: 0, 2: 1, 3: 1})
+    )
+    for _ in range(5):
+        await runner.deliver_due()
+        await runner.idle()
+        post.clock.now += LIMITS.lease
+    (way,) = await post.ways(endpoint)
+    assert (way.state, way.attempts) == (HookState.FAILED, 3)
+
+
 async def test_one_look_at_a_time_is_enough(receiver: HookReceiver) -> None:
     async with opened(receiver, limits=RunnerLimits(patience=timedelta(seconds=20))) as post:
         post.endpoint("/slow")

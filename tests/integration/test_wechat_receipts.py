@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from hub.core.accounts import BindingState, Reservation
 from hub.core.delivery import DeliveryId, DeliveryState
 from hub.core.outcome import Reason
+from hub.store.tables import metadata
 from tests.integration.wechat_of_test import ALICE, BOB, World, open_world, send_notice
 from tests.sandbox.rig import MEETING, MP_TODO, Lab, open_lab
 from tests.services import RedisServer
@@ -175,6 +177,17 @@ async def test_a_lost_send_is_not_taken_for_one_that_is_just_being_saved(world: 
     await world.notify("miniprogram")
     assert await world.states(world.mini) == [S.UNKNOWN, S.DELIVERED]
     assert await world.grants(world.mini) == (0, 1, False)
+
+
+async def test_how_a_try_ended_is_noted_though_its_receipt_was_quicker(world: World) -> None:
+    await allow(world)
+    world.mini.before_answer = world.settled
+    await world.notify("miniprogram")
+    [row] = await world.rows(world.mini)
+    attempt = metadata.tables["attempt"]
+    query = select(attempt.c.outcome).where(attempt.c.delivery_id == row.id)
+    assert row.state is S.DELIVERED
+    assert [found.outcome for found in await world.rig.store.database.rows(query)] == ["accepted"]
 
 
 async def test_another_persons_lost_send_is_not_meant(world: World) -> None:

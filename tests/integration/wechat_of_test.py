@@ -86,8 +86,8 @@ class Lines:
         self.broken: Failure | None = None
         self.mended: list[AccountId] = []
 
-    async def line(self, account: Account) -> Line | Failure:
-        """A client."""
+    async def line(self, account: Account, *, recheck: bool = False) -> Line | Failure:  # noqa: ARG002
+        """A client: the secrets here do not change."""
         return self.broken or Line(self.client(account))
 
     def client(self, account: Account) -> WeChatClient:

@@ -3,6 +3,10 @@
 import { el } from "./dom.js";
 import { language, onLanguage, t } from "./words.js";
 
+// What the hub writes on buttons by itself is in the person's language; here the page's counts.
+const OWN = { approve: ["同意", "Approve"], reject: ["驳回", "Reject"] };
+const label = ({ id, label: given }) => (OWN[id]?.includes(given) ? OWN[id][language() === "zh" ? 0 : 1] : given || id);
+
 export class Cards {
   #states = new Map(); // task -> what the newest `card` said
   #shown = new Map(); // task -> [{node, body}]
@@ -23,6 +27,10 @@ export class Cards {
   place(node, body) {
     const task = body?.data?.task;
     if (!task) return;
+    if (body.data.rev === undefined && body.data.state) {
+      node.dataset.task = body.data.state; // says by itself how it ended
+      return;
+    }
     const place = el("div", { class: "decision", "aria-live": "polite" });
     node.querySelector(".meta").before(place);
     this.#shown.set(task, [...(this.#shown.get(task) ?? []), { node, place, body }]);
@@ -62,7 +70,7 @@ export class Cards {
       : null;
     const problem = el("p", { class: "problem", role: "status" });
     const buttons = actions.map((action) =>
-      el("button", { type: "button", class: `small ${action.style ?? ""}`, "data-action": action.id, onclick: press(action) }, action.label || action.id),
+      el("button", { type: "button", class: `small ${action.style ?? ""}`, "data-action": action.id, onclick: press(action) }, label(action)),
     );
     const self = this;
     function press(action) {

@@ -381,6 +381,7 @@ async def test_a_link_leads_where_the_business_system_says_and_is_noted(world: W
         {"due_at": "2026-03-02T18:00:00+08:00", "due_in": "PT1H"},
         {"notify": {"policy": "no-such"}},
         {"notify": {"template": "no-such"}},
+        {"notify": {"closed_template": "no-such"}},
     ],
 )
 async def test_tasks_that_cannot_be_put_so(world: World, wrong: dict[str, Any]) -> None:
