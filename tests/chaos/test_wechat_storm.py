@@ -175,6 +175,6 @@ def judge(database: Path, ledger: dict[str, Any], chaos: dict[str, Any], people:
         database, "SELECT delivery_id, state FROM delivery_event ORDER BY delivery_id, version"
     ):
         histories[delivery].append(state)
-    for delivery, states in histories.items():
-        for before, after in zip([None, *states], states, strict=False):
-            assert after in LEGAL[before], f"{delivery}: {states}"
+    for delivery, history in histories.items():
+        for before, after in zip([None, *history], history, strict=False):
+            assert after in LEGAL[before], f"{delivery}: {history}"

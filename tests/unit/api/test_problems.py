@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from hub.api.problem_codes import CATALOGUE, markdown
+from hub.api.problem_codes import CATALOGUE
+from hub.api.problem_page import markdown
 from hub.api.problems import pointer_of
 from hub.core.errors import Unavailable
 from tests.unit.api.harness import World
