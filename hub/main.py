@@ -20,6 +20,7 @@ from hub.console import router as console
 from hub.metrics import HubCollector
 from hub.settings import Settings
 from hub.store.ids import new_id
+from hub.tally import open_tally
 
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
@@ -36,9 +37,12 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         from tasks.queue import CeleryExecutor
 
         executor = CeleryExecutor(make_app(chosen), batch=chosen.delivery_batch)
-        async with open_hub(chosen, executor=executor) as hub:
+        async with (
+            open_hub(chosen, executor=executor) as hub,
+            open_tally(hub.link, hub.engine.dispatcher.tries) as tally,
+        ):
             app.state.hub = hub
-            registry.register(HubCollector(hub))
+            registry.register(HubCollector(hub, tally))
             callbacks.door = hub.entrance.door
             if hub.gateway is not None:
                 sockets.app = SocketApp(hub.gateway, chosen)

@@ -9,13 +9,15 @@ from prometheus_client.registry import Collector
 
 from hub.bootstrap import Hub
 from hub.channels._wechat.routes import CallbackCounts
+from hub.tally import Tally
 
 
 class HubCollector(Collector):
     """One hub's metrics."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, tally: Tally) -> None:
         self._hub = hub
+        self._tally = tally
 
     def collect(self) -> Iterator[Metric]:
         """Counters and gauges, without labels that grow."""
@@ -33,8 +35,12 @@ class HubCollector(Collector):
             "Batches that did not fit the publisher's queue.",
             engine.publisher.left_to_sweep,
         )
+        yield _counter(
+            "hub_starts_left", "Batches whose deliveries were left to the sweep.", engine.starts_left
+        )
         yield _counter("hub_acks_dropped", "Acknowledgements not kept.", engine.cursors.dropped)
         yield _counter("hub_redis_failures", "Calls that found Redis away.", self._hub.link.failures)
+        yield _tries(self._tally)
         yield _callbacks(self._hub.entrance.door.counts)
         yield _counter(
             "hub_wechat_lookups_dropped", "Questions to WeChat not asked.", self._hub.entrance.lookups.dropped
@@ -48,6 +54,17 @@ class HubCollector(Collector):
         if self._hub.receiver is not None:
             age = min(self._hub.receiver.last_frame_age, 1e9)
             yield _gauge("hub_subscription_silence_seconds", "Since anything was heard from Redis.", age)
+
+
+def _tries(tally: Tally) -> Metric:
+    family = CounterMetricFamily(
+        "hub_tries",
+        "Tries of deliveries by all processes, by channel and outcome.",
+        labels=("channel", "outcome"),
+    )
+    for labels, count in sorted(tally.totals.items()):
+        family.add_metric(labels, count)
+    return family
 
 
 def _callbacks(counts: CallbackCounts) -> Metric:

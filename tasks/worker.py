@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from hub.bootstrap import Hub, open_worker_hub
 from hub.core.delivery import DeliveryId
 from hub.core.errors import HubError
 from hub.settings import Settings
+from hub.tally import open_tally
 from tasks.app import app
 from tasks.config import DELIVER, RETENTION, SESSIONS, SWEEP, TOMBSTONES, WEBHOOKS
 from tasks.portal import Portal
@@ -26,9 +28,15 @@ _CHORE_TIMEOUT = timedelta(seconds=60)
 _RETENTION_TIMEOUT = timedelta(minutes=5)
 
 
-def _open() -> AbstractAsyncContextManager[Hub]:
+@asynccontextmanager
+async def _open() -> AsyncIterator[Hub]:
     settings = Settings()
-    return open_worker_hub(settings, executor=CeleryExecutor(app, batch=settings.delivery_batch))
+    executor = CeleryExecutor(app, batch=settings.delivery_batch)
+    async with (
+        open_worker_hub(settings, executor=executor) as hub,
+        open_tally(hub.link, hub.engine.dispatcher.tries),
+    ):
+        yield hub
 
 
 portal: Portal[Hub] = Portal(_open)

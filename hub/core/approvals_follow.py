@@ -13,7 +13,7 @@ from hub.core.approvals_ports import ApprovalPorts
 from hub.core.approvals_send import Sender
 from hub.core.approvals_words import card
 from hub.core.delivery import DeliveryState
-from hub.core.errors import HubError, QueueUnavailable
+from hub.core.errors import HubError, QueueUnavailable, Unavailable
 from hub.core.message import UserKey
 from hub.core.outcome import Reason
 from hub.core.task import FollowUpId, FollowUpKind, Holder, StoredFollowUp, Task, TaskState
@@ -30,7 +30,9 @@ _GONE: Final = frozenset({DeliveryState.SKIPPED, DeliveryState.FAILED, DeliveryS
 _OUT: Final = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED})
 _BACK: Final = frozenset({TaskState.WITHDRAWN, TaskState.CANCELED})
 _RETRY: Final = (1, 5, 30, 120, 600, 3_600)
-"""Seconds before a follow-up that failed is tried again; the last counts for ever."""
+"""Seconds before a follow-up that failed is tried again; the last counts from then on."""
+_WORTH_IT: Final = timedelta(days=7)
+"""What the hub has refused for so long it will not accept any more."""
 
 
 class FollowUps:
@@ -72,17 +74,24 @@ class FollowUps:
         return self._ports.clock() + self._ports.limits.lease
 
     async def _do(self, one: StoredFollowUp) -> None:
-        """Once; what fails is tried again later, for as long as it takes."""
+        """Once; what fails is tried again later: for as long as it takes where something is away, for a week where the
+        hub itself refuses it or has a bug."""
         failed = timedelta(seconds=_RETRY[min(one.tries, len(_RETRY) - 1)])
         try:
             task = await self._store.task(one.app, one.task)
             again = None if task is None else await self._verbs[one.what.kind](task, one)
-        except (HubError, QueueUnavailable) as error:
+        except (Unavailable, QueueUnavailable) as error:
             log.warning("follow_up_failed", extra={"kind": one.what.kind.value, "error": str(error)})
             again = failed
-        except Exception:
-            log.exception("follow_up_failed", extra={"kind": one.what.kind.value})
-            again = failed
+        except Exception as error:
+            # The traceback of a bug; a refusal says enough by its words.
+            trace = None if isinstance(error, HubError) else error
+            extra = {"task": one.task, "kind": one.what.kind.value, "error": str(error)}
+            log.error("follow_up_failed", extra=extra, exc_info=trace)
+            over = self._ports.clock() - one.created_at > _WORTH_IT
+            again = None if over else failed
+            if over:
+                log.error("follow_up_given_up", extra={"task": one.task, "kind": one.what.kind.value})
         try:
             if again is None:
                 await self._store.done(one.id)

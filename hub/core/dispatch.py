@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from hub.core.advancing import Advancer, DispatchLimits, Known
 from hub.core.catching_up import CatchingUp
 from hub.core.channel import Lane, Registry
+from hub.core.chores import bad_one_alone
 from hub.core.control import EventScope, ReplayFilter
 from hub.core.delivery import (
     Acted,
@@ -91,6 +93,11 @@ class Dispatcher:
             clock=clock,
         )
 
+    @property
+    def tries(self) -> Counter[tuple[str, str]]:
+        """How tries of this process ended, by channel and outcome."""
+        return self._trier.tries
+
     async def run(self, ids: Collection[DeliveryId]) -> None:
         """Claim these under a lease and try each once, in batches per channel. Who loses a claim does nothing."""
         rows = await self._store.deliveries(ids)
@@ -101,12 +108,14 @@ class Dispatcher:
         end within a lease's time from now, after which a task is cut off: the rest is due, and the sweep's."""
         channel = self._channels.get(name)
         size = channel.capabilities.batch if channel else len(rows)
-        known = await self._advancer.known(rows)
         last_start = self._clock() + self._limits.lease - self._limits.call_timeout
         for start in range(0, len(rows), size):
             if start and self._clock() > last_start:
                 break
-            await self.attempt(await self._claim(rows[start : start + size], known))
+            await bad_one_alone(rows[start : start + size], self._try)
+
+    async def _try(self, rows: Sequence[Delivery]) -> None:
+        await self.attempt(await self._claim(rows, await self._advancer.known(rows)))
 
     async def _claim(self, rows: Sequence[Delivery], known: Known) -> list[Delivery]:
         """Those that are now this process's to try; what has expired or is not wanted is ended on the way, and what
@@ -238,11 +247,13 @@ class Dispatcher:
         await self.settle_overtaken(limit=limit)
         rows = await self._due(limit)
         tries = {row.id for row in rows if row.state.cancelable and row.state is not DeliveryState.PLANNED}
-        lapsing = [row for row in rows if row.id not in tries]
-        await self._catching_up.before_lapse(lapsing)
-        await self._advancer.apply(dict.fromkeys(lapsing, Lapsed()))
+        await bad_one_alone([row for row in rows if row.id not in tries], self._lapse)
         await self._hand_over([row for row in rows if row.id in tries])
         return len(rows)
+
+    async def _lapse(self, rows: Sequence[Delivery]) -> None:
+        await self._catching_up.before_lapse(rows)
+        await self._advancer.apply(dict.fromkeys(rows, Lapsed()))
 
     async def _due(self, limit: int) -> Sequence[Delivery]:
         """The most overdue; where that fills the page, a share of each channel's, so that none waits for another's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
@@ -45,6 +45,8 @@ class Trier:
         self._advancer = advancer
         self._call_timeout = call_timeout.total_seconds()
         self._clock = clock
+        self.tries: Counter[tuple[str, str]] = Counter()
+        """How tries of this process ended, by channel and outcome."""
 
     async def attempt(self, claimed: Sequence[Delivery]) -> list[tuple[Delivery, Outcome]]:
         """Try each once and note its outcome."""
@@ -117,9 +119,10 @@ class Trier:
         return outcomes
 
     async def _finish(self, results: Sequence[tuple[Delivery, Outcome]]) -> None:
-        """Written again and again while the lease lasts: what a provider has answered must not come to be in doubt
-        because the database was away for a moment."""
+        """Counted, and written again and again while the lease lasts: what a provider has answered must not come to be
+        in doubt because the database was away for a moment."""
         now = self._clock()
+        self.tries.update((d.channel, type(outcome).__name__.lower()) for d, outcome in results)
         attempts = [Attempt(d.id, d.attempts, d.tried_at or now, now, outcome) for d, outcome in results]
         leases = [d.due_at for d, _ in results if d.due_at is not None]
         for pause in _PAUSES:

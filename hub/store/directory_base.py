@@ -43,6 +43,8 @@ AUDIT: Table = metadata.tables["audit"]
 
 BigInt = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """What a place may carry as a number: what a database takes."""
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+"""The same for a column of 32 bits."""
 Micros = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
 """A moment, up to the year 9999."""
 

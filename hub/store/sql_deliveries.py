@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState
+from hub.core.delivery import Attempt, Delivery, DeliveryId, DeliveryState, followers
 from hub.core.identity import Recipient
 from hub.core.message import NotificationId, UserKey
 from hub.core.ports import Clock, NotificationRow
@@ -122,6 +122,11 @@ class SqlDeliveries:
             return frozenset()
         return await self._database.write(lambda c: self._save(c, changes, new, attempts))
 
+    async def note_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """See the port."""
+        if attempts:
+            await self._database.write(lambda c: self._note_attempts(c, attempts))
+
     async def _save(
         self,
         connection: AsyncConnection,
@@ -130,8 +135,7 @@ class SqlDeliveries:
         attempts: Sequence[Attempt],
     ) -> frozenset[DeliveryId]:
         written, before = await self._write(connection, changes)
-        reached = {(change.message, change.user) for change in written}
-        inserted = await self._insert(connection, [d for d in new if (d.message, d.user) in reached])
+        inserted = await self._insert(connection, followers(new, changes, {one.id for one in written}))
         await self._note_events(connection, written, inserted)
         told = [*((d, d.version + 1) for d in written), *((d, d.version) for d in inserted)]
         await put_delivery_events(

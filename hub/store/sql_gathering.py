@@ -28,7 +28,8 @@ WINDOW = metadata.tables[str(DigestWindow.__tablename__)]
 
 _OPEN: Final = "open"
 _AGAIN = timedelta(seconds=5)
-"""When a member looks again whose sender has been chosen and not yet left."""
+"""When a member looks again whose sender is on its way."""
+_UNDECIDED: Final = (DeliveryState.QUEUED, DeliveryState.ATTEMPTING)
 _CHUNK = 200
 _taken = Insertion(TAKEN, ("delivery_id", "token", "at"), Clash.IGNORE)
 _uses = Insertion(USE, ("user_id", "rule", "window_start", "used", "ends_at"), Clash.IGNORE)
@@ -163,18 +164,21 @@ class SqlGathering:
         return DigestAnswer(DigestPart.SENDS, size=size)
 
     async def _after(self, connection: AsyncConnection, sender: str, now: datetime) -> DigestAnswer | None:
-        """What a member is beside the chosen sender; None where that one will never be tried."""
-        query = select(DELIVERY.c.state, DELIVERY.c.attempts, DELIVERY.c.due_at).where(
-            DELIVERY.c.id == sender
-        )
+        """What a member is beside the chosen sender; None where that one will never be sent."""
+        query = select(DELIVERY.c.state, DELIVERY.c.reason, DELIVERY.c.due_at).where(DELIVERY.c.id == sender)
         row = (await connection.execute(query)).one_or_none()
-        state = DeliveryState(row.state) if row is not None else None
-        if row is None or state is None or row.attempts or state is DeliveryState.ATTEMPTING:
+        if row is None:
             return DigestAnswer(DigestPart.JOINED)
-        if state.cancelable:
-            held = row.due_at if state is not DeliveryState.QUEUED and row.due_at is not None else now
-            return DigestAnswer(DigestPart.WAITS, max(held, now) + _AGAIN)
-        return None
+        state = DeliveryState(row.state)
+        if state in _UNDECIDED:
+            return DigestAnswer(DigestPart.WAITS, now + _AGAIN)
+        if row.due_at is not None and (state.cancelable or state is DeliveryState.UNKNOWN):
+            return DigestAnswer(DigestPart.WAITS, max(row.due_at, now) + _AGAIN)
+        reason = Reason(row.reason) if row.reason else Reason.UNKNOWN
+        if state is DeliveryState.FAILED and reason is not Reason.EXPIRED:
+            return DigestAnswer(DigestPart.FAILED, reason=reason)
+        unsent = (DeliveryState.SKIPPED, DeliveryState.CANCELED, DeliveryState.FAILED)
+        return None if state in unsent else DigestAnswer(DigestPart.JOINED)
 
     async def digest_sizes(self, ids: Collection[DeliveryId]) -> Mapping[DeliveryId, int]:
         """See the port."""

@@ -15,7 +15,7 @@ from hub.core.message import AppId
 from hub.core.ports import Clock, NewId
 from hub.core.records import PageRequest, Slice
 from hub.core.templates import ChannelMapping, LocaleText, TemplateVersion
-from hub.store.directory_base import AUDIT, dumps, insert_ignore, place, slice_of, values_of
+from hub.store.directory_base import AUDIT, Int32, dumps, insert_ignore, place, slice_of, values_of
 from hub.store.directory_cache import Remembered
 from hub.store.sql_engine import Database
 from hub.store.tables_templates import TemplateRow, TemplateVersionRow
@@ -107,7 +107,7 @@ class SqlTemplates:
         """All versions, newest first, archived or not."""
         query = select(VERSION).where(VERSION.c.app_id == app, VERSION.c.key == key)
         if page.after is not None:
-            query = query.where(VERSION.c.version < values_of(page.after, tuple[int])[0])
+            query = query.where(VERSION.c.version < values_of(page.after, tuple[Int32])[0])
         return await slice_of(
             self._database,
             query.order_by(VERSION.c.version.desc()),

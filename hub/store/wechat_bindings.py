@@ -103,6 +103,9 @@ class SqlBindings:
     async def redeem_ticket(self, token: str, kind: TicketKind, *, now: datetime) -> Ticket | None:
         """See the port."""
         mine = (TICKET.c.hash == digest(token), TICKET.c.kind == kind.value)
+        # Anybody may bring any token: what is not there must not cost a transaction that writes.
+        if not await self._ground.database.rows(select(TICKET.c.hash).where(*mine)):
+            return None
 
         async def work(connection: AsyncConnection) -> Row[Any] | None:
             row = (await connection.execute(select(TICKET).where(*mine))).one_or_none()

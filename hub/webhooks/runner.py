@@ -131,8 +131,16 @@ class HookRunner:
         return task
 
     async def _try(self, outgoing: Outgoing) -> None:
-        answer = await self._sender.post(outgoing, now=self._clock())
-        now, delivery = self._clock(), outgoing.delivery
+        delivery = outgoing.delivery
+        try:
+            answer = await self._sender.post(outgoing, now=self._clock())
+        except Exception as error:
+            # A bug is no reason to try for ever: it counts as an answer, and the tries come to their end.
+            log.exception(
+                "webhook_broken", extra={"endpoint": delivery.endpoint, "error": type(error).__name__}
+            )
+            answer = HookAnswer(None, error=f"it could not be sent: {type(error).__name__}")
+        now = self._clock()
         gone = answer.status == _GONE
         due = None if gone else self._next_due(delivery, answer, now)
         if not answer.ok:

@@ -138,7 +138,14 @@ async def test_a_member_joins_once_its_sender_has_left_and_follows_one_that_neve
     await store.save([replace(first, state=DeliveryState.CANCELED, reason=Reason.READ, due_at=None)])
     assert [await part(row) for row in (second, third)] == [DigestPart.SENDS, DigestPart.WAITS]
     assert await store.digest_sizes([first.id, second.id]) == {second.id: 2}
-    await store.save([replace(second, state=DeliveryState.ATTEMPTING, attempts=1)])
+    trying = replace(second, state=DeliveryState.ATTEMPTING, attempts=1)
+    await store.save([trying])
+    assert await part(third) is DigestPart.WAITS
+    refused = replace(trying, version=1, state=DeliveryState.FAILED, reason=Reason.USER_BLOCK, due_at=None)
+    await store.save([refused])
+    failed = await store.join_digest(third, key="k", closes_at=NOW, now=NOW)
+    assert (failed.part, failed.reason) == (DigestPart.FAILED, Reason.USER_BLOCK)
+    await store.save([replace(refused, version=2, state=DeliveryState.ACCEPTED, reason=None)])
     assert await part(third) is DigestPart.JOINED
     assert await store.forget_routing(NOW + MINUTE) == 1
     assert await store.digest_sizes([second.id]) == {}

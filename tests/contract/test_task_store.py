@@ -60,7 +60,10 @@ def a_task(business_id: str = "oa:t1", people: int = 3, mode: SignMode = SignMod
         node="部门经理",
         summary=(Line("金额", "¥1,200.00", "amount"),),
         link=Link("https://oa.example.com/t/2", "pages/task?id=2"),
-        notify=Notify(escalation=(EscalationStep(timedelta(hours=4), EscalateTo.REMIND),)),
+        notify=Notify(
+            closed_template="leave-result",
+            escalation=(EscalationStep(timedelta(hours=4), EscalateTo.REMIND),),
+        ),
     )
     return Task(
         id=TaskId(new_id("tsk")),

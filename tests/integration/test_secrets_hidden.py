@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,7 +14,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import redis.asyncio as redis
 import uvicorn
 from pydantic import SecretStr
 
@@ -32,6 +29,7 @@ from tests.sandbox.rig import SECRETS, Lab, open_lab
 from tests.services import RedisServer
 from tests.services.redis import free_port
 from tests.support.hook_receiver import HookReceiver, Reply, open_hook_receiver
+from tests.support.searching import record_shown, redis_shown, rows_of, search
 from tests.support.wechat_town import DATA, PROGRAM_TODO, TEMPLATE, template_body
 
 TOKEN, AES_KEY = "callbackToken1Secret", "k" * 20 + "Q" * 22 + "A"
@@ -178,22 +176,22 @@ async def test_no_secret_leaves_the_hub_whatever_happens(
     _take_tokens(watched)
     assert len(watched.secrets) >= 10
     assert len(watched.people) == 3
-    _search("answers", watched.answers, {**watched.secrets, **watched.people})
-    _search("log", [_shown(one) for one in caplog.records], watched.secrets)
+    search("answers", watched.answers, {**watched.secrets, **watched.people})
+    search("log", [record_shown(one) for one in caplog.records], watched.secrets)
     said = {one.getMessage() for one in caplog.records}
     assert said >= {"wechat_callback_refused", "wechat_login_failed", "wechat_keys_changed"}, sorted(said)
-    loud = [_shown(one) for one in caplog.records if one.levelno >= logging.INFO]
-    _search("log", loud, watched.people)
-    _search("database", _rows(watched.database), watched.secrets)
+    loud = [record_shown(one) for one in caplog.records if one.levelno >= logging.INFO]
+    search("log", loud, watched.people)
+    search("database", rows_of(watched.database), watched.secrets)
     kept = {"wechat_binding", "wechat_grant", "wechat_grant_hold"}
-    _search("database", _rows(watched.database, but_for=kept), watched.people)
+    search("database", rows_of(watched.database, but_for=kept), watched.people)
     files = [
         file.read_bytes() for file in watched.database.rglob("*") if file.is_file() and "db" in file.name
     ]
     assert files
     for name, secret in watched.secrets.items():
         assert not [file for file in files if secret.encode() in file], f"the database file holds {name}"
-    _search("Redis", await _redis(redis_server), watched.secrets)
+    search("Redis", await redis_shown(redis_server), watched.secrets)
 
 
 async def _accounts_with_wrong_secrets(watched: Watched) -> str:
@@ -355,7 +353,7 @@ async def _webhooks(watched: Watched) -> None:
         await watched.call("GET", path + rest)
     told = " ".join(f"{one.headers} {one.body.decode('utf-8', 'replace')}" for one in watched.hooks.heard)
     assert told
-    _search("what webhooks hear", [told], {**watched.secrets, **watched.people})
+    search("what webhooks hear", [told], {**watched.secrets, **watched.people})
 
 
 def _take_tokens(watched: Watched) -> None:
@@ -363,46 +361,3 @@ def _take_tokens(watched: Watched) -> None:
     tokens = list(watched.lab.world.state.tokens)
     assert tokens
     watched.secrets |= {f"access token {number}": token for number, token in enumerate(tokens)}
-
-
-def _search(where: str, texts: list[str], wanted: dict[str, str]) -> None:
-    """Fails for any of these that is in any of those."""
-    assert texts, where
-    for name, secret in wanted.items():
-        found = [text for text in texts if secret in text]
-        assert not found, f"{where}: {name} in {found[0][:600]}"
-
-
-def _shown(record: logging.LogRecord) -> str:
-    """All that a handler could print of a record."""
-    raised = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
-    return f"{record.name} {record.getMessage()} {record.__dict__} {raised}"
-
-
-def _rows(folder: Path, but_for: set[str] | None = None) -> list[str]:
-    """Every row of every table."""
-    (file,) = folder.glob("*.db")
-    with sqlite3.connect(file) as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return [
-            f"{name} {row}"
-            for name in names
-            if name not in (but_for or set())
-            for row in connection.execute(f'SELECT * FROM "{name}"')
-        ]
-
-
-async def _redis(server: RedisServer) -> list[str]:
-    """Every key with its value."""
-    link = redis.from_url(server.url)
-    reads: dict[Any, Callable[[Any], Any]] = {
-        b"string": link.get,
-        b"hash": link.hgetall,
-        b"list": lambda key: link.lrange(key, 0, -1),
-        b"set": link.smembers,
-        b"zset": lambda key: link.zrange(key, 0, -1, withscores=True),
-        b"stream": link.xrange,
-    }
-    found = [f"{key!r} {await reads[await link.type(key)](key)}" for key in await link.keys()]
-    await link.aclose()
-    return found

@@ -1,119 +1,27 @@
-"""Events posted to a real endpoint over HTTP: once where all goes well, again where not, never to a neighbour."""
+"""Events posted to a real endpoint over HTTP: once where all goes well, again where not, and late for nobody else."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 
 import pytest
 
-from hub.core.errors import NotFound, Refused
-from hub.core.message import AppId
-from hub.core.records import PageRequest
 from hub.core.webhooks import (
     BACKOFF_SECONDS,
-    Endpoint,
-    EndpointId,
     HookAnswer,
-    HookDelivery,
     HookState,
     WebhookEvent,
     WebhookEventId,
     WebhookSecret,
     new_webhook_secret,
 )
-from hub.store.ids import new_id
-from hub.store.memory_webhooks import MemoryWebhooks
-from hub.webhooks.caller import EndpointCaller
-from hub.webhooks.guard import Guard
 from hub.webhooks.runner import HookRunner, RunnerLimits
-from hub.webhooks.sender import HttpSender, SendLimits, body_of, open_sender, retry_after
-from hub.webhooks.signing import verify
-from tests.support.hook_receiver import Heard, HookReceiver, Reply, open_hook_receiver
-
-APP = AppId("app_1")
-NOW = datetime(2026, 3, 1, 9, 12, 30, tzinfo=UTC)
-LIMITS = RunnerLimits(patience=timedelta(milliseconds=300))
-
-
-class Clock:
-    """Time that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@dataclass
-class Post:
-    """A sender, a runner and a book around one receiver."""
-
-    receiver: HookReceiver
-    book: MemoryWebhooks
-    sender: HttpSender
-    runner: HookRunner
-    guard: Guard
-    clock: Clock
-
-    def endpoint(self, path: str = "/hook", *events: str, url: str = "") -> tuple[EndpointId, str]:
-        """A new endpoint at the receiver, and its secret."""
-        secret, id_ = new_webhook_secret(), EndpointId(new_id("whe"))
-        made = Endpoint(id_, APP, url or self.receiver.url + path, events or ("*",), "", NOW)
-        self.book.put_endpoint(made, WebhookSecret(secret))
-        return id_, secret
-
-    async def put(self, *types: str) -> list[WebhookEventId]:
-        """Events of these types, now."""
-        events = [
-            WebhookEvent(WebhookEventId(new_id("evt")), APP, type_, self.clock(), '{"题":"差旅"}')
-            for type_ in types
-        ]
-        await self.book.put_events(events)
-        return [event.id for event in events]
-
-    async def run(self) -> int:
-        """One task's work, and what it left in the background."""
-        begun = await self.runner.deliver_due()
-        await self.runner.idle()
-        return begun
-
-    async def ways(self, endpoint: EndpointId) -> list[HookDelivery]:
-        """What became of the endpoint's events, oldest first."""
-        return list((await self.book.deliveries(endpoint, PageRequest(200))).items)[::-1]
-
-
-@asynccontextmanager
-async def opened(
-    receiver: HookReceiver,
-    *,
-    allow: Sequence[str] = ("127.0.0.1/32",),
-    send: SendLimits | None = None,
-    limits: RunnerLimits = LIMITS,
-    answers: Sequence[Sequence[str]] | None = None,
-) -> AsyncIterator[Post]:
-    """`answers`: what a name server says, one after the other."""
-    asked = iter(answers or ())
-
-    async def lookup(host: str, port: int) -> Sequence[str]:
-        return next(asked)
-
-    guard, clock = Guard(allow), Clock()
-    book = MemoryWebhooks(clock=clock)
-    async with open_sender(guard, send, lookup=lookup if answers else None) as sender:
-        runner = HookRunner(book, sender, clock=clock, limits=limits, jitter=lambda: 0.0)
-        try:
-            yield Post(receiver, book, sender, runner, guard, clock)
-        finally:
-            receiver.open.set()
-            await runner.aclose()
+from hub.webhooks.sender import SendLimits, body_of, retry_after
+from tests.integration.webhooks_of_test import APP, LIMITS, NOW, Post, checked, opened
+from tests.support.hook_receiver import HookReceiver, Reply, open_hook_receiver
 
 
 @pytest.fixture
@@ -126,10 +34,6 @@ def receiver() -> Iterator[HookReceiver]:
 async def post(receiver: HookReceiver) -> AsyncIterator[Post]:
     async with opened(receiver) as made:
         yield made
-
-
-def checked(secret: str, heard: Heard, now: datetime) -> str:
-    return verify([secret], heard.headers, heard.body, now=now)
 
 
 async def test_an_event_arrives_once_signed_and_in_the_standards_form(post: Post) -> None:
@@ -228,17 +132,6 @@ async def test_an_endpoint_that_is_gone_is_left_alone(post: Post) -> None:
     assert len(post.receiver.heard) == 1
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_are_failures_and_not_followed(post: Post, status: int) -> None:
-    endpoint, _ = post.endpoint()
-    post.receiver.usual = Reply(status, headers={"Location": f"{post.receiver.url}/elsewhere"})
-    await post.put("delivery.read")
-    await post.run()
-    assert [one.path for one in post.receiver.heard] == ["/hook"]
-    (way,) = await post.ways(endpoint)
-    assert (way.state, way.error) == (HookState.PENDING, f"HTTP {status}")
-
-
 async def test_a_slow_endpoint_times_out_and_holds_up_nobody(receiver: HookReceiver) -> None:
     limits = RunnerLimits(each=3, patience=timedelta(milliseconds=50))
     async with opened(receiver, send=SendLimits(total=timedelta(seconds=2)), limits=limits) as post:
@@ -270,24 +163,6 @@ async def test_a_worker_that_dies_before_it_noted_the_answer_sends_the_same_agai
     assert (way.state, way.attempts) == (HookState.DELIVERED, 2)
 
 
-async def test_a_large_answer_is_not_read_to_its_end(post: Post) -> None:
-    endpoint, _ = post.endpoint()
-    post.receiver.usual = Reply(200, b"x" * 1_048_576, chunks=64)
-    await post.put("delivery.read")
-    await post.run()
-    assert (await post.ways(endpoint))[0].state is HookState.DELIVERED
-    assert post.receiver.sent_bytes < 32 * 1_048_576
-    answer = await caller(post).ask(APP, endpoint, "task.ask", "{}")
-    assert answer.body == b"x" * 65_536
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_an_answer_is_not_unpacked(post: Post, encoding: str) -> None:
-    endpoint, _ = post.endpoint()
-    post.receiver.usual = Reply(200, b"not packed at all", {"Content-Encoding": encoding})
-    assert (await caller(post).ask(APP, endpoint, "task.ask", "{}")).body == b"not packed at all"
-
-
 async def test_retry_after_is_honoured_where_the_endpoint_is_busy_and_within_bounds(post: Post) -> None:
     for status, said, wanted in (
         (503, "60", timedelta(seconds=60)),
@@ -313,88 +188,6 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after("-5", NOW) is None
 
 
-async def test_a_name_that_leads_inside_is_not_followed_there(receiver: HookReceiver) -> None:
-    port = urlsplit(receiver.url).port
-    for inside in (["127.0.0.1"], ["10.0.0.1"], ["169.254.169.254"], ["::1"], ["::ffff:127.0.0.1"]):
-        async with opened(receiver, allow=(), answers=[inside]) as post:
-            endpoint, _ = post.endpoint(url=f"https://rebound.example:{port}/hook")
-            await post.put("delivery.read")
-            await post.run()
-            (way,) = await post.ways(endpoint)
-            assert way.error == "the name leads to no public address"
-    assert receiver.heard == []
-
-
-async def test_a_name_is_connected_to_where_it_was_checked(receiver: HookReceiver) -> None:
-    """First it leads to an address that may be used, then to one that may not: DNS rebinding."""
-    port = urlsplit(receiver.url).port
-    answers = [["127.0.0.1"], ["127.0.0.2"]]
-    async with opened(receiver, answers=answers) as post:
-        endpoint, _ = post.endpoint(url=f"https://rebound.example:{port}/hook")
-        await post.put("delivery.read")
-        await post.run()
-        (way,) = await post.ways(endpoint)
-        assert way.error in {"TLS failed", "cannot connect: ClientConnectorSSLError"}, (
-            "it got as far as to talk"
-        )
-        post.clock.now += timedelta(seconds=5)
-        await post.run()
-        assert (await post.ways(endpoint))[0].error == "the name leads to no public address"
-
-
-async def test_a_literal_address_is_checked_at_every_post_too(receiver: HookReceiver) -> None:
-    async with opened(receiver, allow=()) as post:
-        port = urlsplit(receiver.url).port
-        urls = [
-            f"https://127.0.0.1:{port}/",
-            f"https://[::ffff:127.0.0.1]:{port}/",
-            receiver.url,
-            "not a url",
-        ]
-        for url in urls:
-            endpoint, _ = post.endpoint(url=url)
-            await post.put("delivery.read")
-            await post.run()
-            (way,) = await post.ways(endpoint)
-            assert (way.status, way.state) == (None, HookState.PENDING)
-            assert way.error
-            await post.book.disable(endpoint, "next", now=NOW)
-    assert receiver.heard == []
-
-
-async def test_no_proxy_of_the_environment_is_used(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    post.endpoint()
-    await post.put("delivery.read")
-    await post.run()
-    assert len(post.receiver.heard) == 1
-
-
-async def test_cookies_are_not_kept(post: Post) -> None:
-    post.endpoint()
-    post.receiver.replies = [Reply(200, headers={"Set-Cookie": "a=b; Path=/"})]
-    for _ in range(2):
-        await post.put("delivery.read")
-        await post.run()
-    assert [one.headers.get("cookie") for one in post.receiver.heard] == [None, None]
-
-
-async def test_a_port_where_nobody_listens_is_an_answer_in_words_without_the_url(
-    receiver: HookReceiver,
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    async with opened(receiver) as post:
-        endpoint, _ = post.endpoint(url=f"http://127.0.0.1:{port}/?token=geheim")
-        await post.put("delivery.read")
-        await post.run()
-        (way,) = await post.ways(endpoint)
-    assert way.error.startswith("cannot connect")
-    assert "geheim" not in way.error
-
-
 async def test_an_endpoint_without_a_readable_secret_waits(post: Post) -> None:
     endpoint, _ = post.endpoint()
     known = await post.book.endpoint(APP, endpoint)
@@ -404,34 +197,6 @@ async def test_an_endpoint_without_a_readable_secret_waits(post: Post) -> None:
     await post.run()
     assert "HUB_SECRET_KEY" in (await post.ways(endpoint))[0].error
     assert post.receiver.heard == []
-
-
-def caller(post: Post) -> EndpointCaller:
-    return EndpointCaller(post.book, post.sender, post.guard, clock=post.clock, new_id=new_id)
-
-
-async def test_a_question_is_answered_right_now(post: Post) -> None:
-    endpoint, secret = post.endpoint("/hook", "nothing.else")
-    post.receiver.replies = [Reply(200, '{"result":"applied","说":"好"}'.encode()), Reply(409, b"{}")]
-    ask = caller(post).ask
-    answer = await ask(APP, endpoint, "task.decision", '{"task":"t1"}', id_=WebhookEventId("evt_t1_3"))
-    assert (answer.ok, answer.status, json.loads(answer.body)["说"]) == (True, 200, "好")
-    assert checked(secret, post.receiver.heard[0], NOW) == "evt_t1_3"
-    assert json.loads(post.receiver.heard[0].body)["data"] == {"task": "t1"}
-    assert (await ask(APP, endpoint, "task.decision", "{}")).status == 409
-    assert post.receiver.heard[1].headers["webhook-id"].startswith("evt_")
-    assert await post.ways(endpoint) == []
-    with pytest.raises(NotFound, match="webhook_not_found"):
-        await ask(AppId("other"), endpoint, "task.decision", "{}")
-    await post.book.disable(endpoint, "gone", now=NOW)
-    with pytest.raises(Refused, match="webhook_disabled"):
-        await ask(APP, endpoint, "task.decision", "{}")
-
-
-async def test_a_question_waits_no_longer_than_it_is_told_to(post: Post) -> None:
-    endpoint, _ = post.endpoint("/slow")
-    answer = await caller(post).ask(APP, endpoint, "task.ask", "{}", timeout=timedelta(milliseconds=200))
-    assert (answer.status, answer.error) == (None, "no answer within 0.2 s")
 
 
 async def test_a_body_is_the_same_whenever_it_is_made() -> None:

@@ -53,6 +53,8 @@ class Lab:
     base: str
     http: httpx2.Client
     tokens: dict[str, str] = field(default_factory=dict)
+    world: World = field(default_factory=lambda: World(demo_state()))
+    """What runs in the server's thread: to look at, for what no answer tells."""
 
     def control(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
         """The control API."""
@@ -152,7 +154,8 @@ class Lab:
 @contextmanager
 def open_lab() -> Iterator[Lab]:
     """A sandbox in a thread, on any free port."""
-    server = SandboxServer(World(demo_state()))
+    world = World(demo_state())
+    server = SandboxServer(world)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -161,7 +164,7 @@ def open_lab() -> Iterator[Lab]:
     port = server.servers[0].sockets[0].getsockname()[1]
     base = f"http://127.0.0.1:{port}"
     with httpx2.Client(base_url=base, timeout=10) as http:
-        yield Lab(base, http)
+        yield Lab(base, http, world=world)
     server.should_exit = True
     thread.join(5)
     assert not thread.is_alive()

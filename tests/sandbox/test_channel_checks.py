@@ -64,6 +64,16 @@ async def test_a_mapping_that_wechat_would_refuse(post: Post, changes: dict[str,
     assert all(fault.detail for fault in faults)
 
 
+async def test_an_address_that_the_data_bring_is_looked_at_when_they_are_there(post: Post) -> None:
+    worker = await post.worker()
+    mapping = replace(MAPPINGS[0], page="", url="{{ link }}")
+    assert list(await worker.mp.check_mapping(APP, mapping)) == []
+    version = version_of(mapping)
+    for link, codes in (("https://oa.example.com/t/1", []), ("javascript:alert(1)", ["wx.url.malformed"])):
+        faults = await worker.mp.check_content(APP, version, {**DATA, "link": link}, ALICE)
+        assert [fault.code for fault in faults] == codes
+
+
 async def test_an_app_without_accounts_cannot_be_checked_against_any(post: Post) -> None:
     worker = await post.worker()
     (fault,) = await worker.mp.check_mapping(AppId("app_empty"), MAPPINGS[0])
