@@ -9,6 +9,7 @@ import pytest
 from hub.settings import Settings
 from hub.store.migrate import upgrade
 from tests.contract.books_world import BooksWorld, memory_world, populate, sql_books
+from tests.contract.hooks_world import Hooks, MemoryHooks, sql_hooks
 from tests.contract.store_world import MemoryWorld, World, sql_world
 from tests.services import DatabaseServer
 
@@ -34,7 +35,7 @@ def store_kind(request: pytest.FixtureRequest) -> str:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests of the contract run over all stores, those that ask for SQL over the databases."""
-    if {"world", "shelf"} & set(metafunc.fixturenames):
+    if {"world", "shelf", "hooks"} & set(metafunc.fixturenames):
         metafunc.parametrize("store_kind", ["memory", *SQL], indirect=True)
     elif "migrated_url" in metafunc.fixturenames:
         metafunc.parametrize("store_kind", SQL, indirect=True)
@@ -80,3 +81,13 @@ async def shelf(request: pytest.FixtureRequest, store_kind: str) -> AsyncIterato
     async with sql_books(request.getfixturevalue("migrated_url")) as world:
         await populate(world)
         yield world
+
+
+@pytest.fixture
+async def hooks(request: pytest.FixtureRequest, store_kind: str) -> AsyncIterator[Hooks]:
+    """A book of webhooks of each kind, with two apps."""
+    if store_kind == "memory":
+        yield MemoryHooks()
+        return
+    async with sql_hooks(request.getfixturevalue("migrated_url")) as made:
+        yield made

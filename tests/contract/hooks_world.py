@@ -26,6 +26,12 @@ from hub.core.webhooks import (
 )
 from hub.settings import Settings
 from hub.store.directory_sql import DirectoryRooms, directory_rooms
+from hub.store.ids import new_id
+from hub.store.memory_webhooks import MemoryWebhooks
+from hub.store.schema import metadata
+from hub.store.sql_engine import open_database
+from tests.contract.store_world import APP, NOW
+from tests.support.cluster import SECRET
 
 OTHER = AppId("app_2")
 SECOND = timedelta(seconds=1)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from hub.core.records import PageRequest
-from hub.core.webhooks import (
-    EndpointId,
-    HookAnswer,
-    HookState,
-    WebhookEventId,
-)
+from hub.core.webhooks import EndpointId, HookAnswer, HookState, WebhookEventId
 from tests.contract.hooks_world import BAD, GOOD, LATER, MINUTE, OTHER, SECOND, Hooks, claim, event
+from tests.contract.store_world import APP, NOW
 
 
 async def test_events_are_replayed_by_name_or_by_failure(hooks: Hooks) -> None:

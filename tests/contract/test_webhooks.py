@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from hub.core.webhooks import (
-    HookAnswer,
-    HookState,
-)
+from hub.core.webhooks import HookAnswer, HookState
 from hub.settings import Settings
+from hub.store.sql_engine import open_database
+from hub.store.webhook_outbox import put_events
 from tests.contract.hooks_world import BAD, GOOD, LATER, MINUTE, OTHER, SECOND, Hooks, claim, event, way
+from tests.contract.store_world import APP, NOW
 
 
 async def test_an_event_goes_to_every_endpoint_that_subscribes_and_to_no_other(hooks: Hooks) -> None:

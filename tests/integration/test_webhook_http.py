@@ -1,4 +1,4 @@
-"""One request to somebody's server: what it follows, trusts and reads, that it never reaches a neighbour, and what is asked with it."""
+"""One request to somebody's server: what is followed, trusted and read, and what is asked right now."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ import pytest
 
 from hub.core.errors import NotFound, Refused
 from hub.core.message import AppId
-from hub.core.webhooks import (
-    HookState,
-    WebhookEventId,
-)
+from hub.core.webhooks import HookState, WebhookEventId
 from hub.store.ids import new_id
 from hub.webhooks.caller import EndpointCaller
 from tests.integration.webhooks_of_test import APP, NOW, Post, checked, opened

@@ -1,4 +1,4 @@
-"""Events posted to a real endpoint over HTTP: once where all goes well, again where not, and late for nobody else."""
+"""Events posted to a real endpoint over HTTP: once where all goes well, again where not, and held up by nobody."""
 
 from __future__ import annotations
 

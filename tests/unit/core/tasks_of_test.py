@@ -20,13 +20,8 @@ from hub.core.task import (
     TaskId,
     TaskState,
 )
-from hub.core.task_flow import (
-    Attempted,
-    Change,
-    Won,
-    act,
-    settle,
-)
+from hub.core.task_flow import Attempted, Change, Won, act, settle
+from hub.core.task_upsert import Incoming, upsert
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

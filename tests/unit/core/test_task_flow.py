@@ -10,15 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.core.policy import Hop, Mode, Policy
-from hub.core.task import (
-    FollowUpKind,
-    IntentState,
-    Reminder,
-    RemindRule,
-    SignMode,
-    Task,
-    TaskState,
-)
+from hub.core.task import FollowUpKind, IntentState, Reminder, RemindRule, SignMode, Task, TaskState
 from hub.core.task_flow import (
     AlreadyDecided,
     Change,
@@ -33,6 +25,8 @@ from hub.core.task_flow import (
     transfer,
     withdraw,
 )
+from hub.core.task_remind import climbed, press
+from hub.core.task_upsert import upsert
 from tests.unit.core.tasks_of_test import (
     HOUR,
     NOW,

@@ -1,4 +1,4 @@
-"""What the business system says of a task: newer versions win over older ones and over what the hub was still asking."""
+"""What the business system says of a task: the newest version counts, and what is over stays over."""
 
 from __future__ import annotations
 
@@ -19,20 +19,9 @@ from hub.core.task import (
     TaskId,
     TaskState,
 )
-from hub.core.task_flow import (
-    Change,
-    transfer,
-)
-from tests.unit.core.tasks_of_test import (
-    CONTENT,
-    HOUR,
-    NOW,
-    PEOPLE,
-    incoming,
-    put,
-    states,
-    won,
-)
+from hub.core.task_flow import Change, transfer
+from hub.core.task_upsert import Backwards, upsert
+from tests.unit.core.tasks_of_test import CONTENT, HOUR, NOW, PEOPLE, incoming, put, states, won
 
 
 def test_older_and_equal_versions_change_nothing() -> None:
