@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
@@ -236,26 +236,8 @@ async def open_hub(
                 actions=approvals,
             )
         )
-        yield Hub(
-            settings=settings,
-            store=ground.store,
-            link=ground.link,
-            engine=engine,
-            directory=ground.rooms.directory,
-            people=ground.rooms.people,
-            presence=presence,
-            broker=broker,
-            later=ground.later,
-            templates=ground.templates,
-            books=ground.rooms.books,
-            switchboard=ground.switchboard,
-            webhooks=ground.rooms.webhooks,
-            hooks=ground.hooks,
-            entrance=_entrance(settings, ground, engine),
-            approvals=approvals,
-            gateway=gateway,
-            receiver=receiver,
-        )
+        common = _common(settings, ground, engine, presence, broker, approvals)
+        yield replace(common, gateway=gateway, receiver=receiver)
 
 
 @asynccontextmanager
@@ -279,27 +261,38 @@ async def open_worker_hub(
         leased = RunnerLimits(lease=settings.webhook_timeout * 4)
         runner = HookRunner(ground.rooms.webhooks, ground.sender, clock=utc_now, limits=leased)
         stack.push_async_callback(runner.aclose)
-        yield Hub(
-            settings=settings,
-            store=ground.store,
-            link=ground.link,
-            engine=engine,
-            directory=ground.rooms.directory,
-            people=ground.rooms.people,
-            presence=sightings,
-            broker=broker,
-            later=ground.later,
-            templates=ground.templates,
-            books=ground.rooms.books,
-            switchboard=ground.switchboard,
-            webhooks=ground.rooms.webhooks,
-            hooks=ground.hooks,
-            entrance=_entrance(settings, ground, engine),
-            approvals=approvals,
-            reaper=Reaper(ground.link, ground.nodes, tidings, seen=last_seen.note),
-            last_seen=last_seen,
-            hook_runner=runner,
-        )
+        common = _common(settings, ground, engine, sightings, broker, approvals)
+        reaper = Reaper(ground.link, ground.nodes, tidings, seen=last_seen.note)
+        yield replace(common, reaper=reaper, last_seen=last_seen, hook_runner=runner)
+
+
+def _common(
+    settings: Settings,
+    ground: _Ground,
+    engine: Engine,
+    presence: Sightings,
+    broker: NodeBroker,
+    approvals: Approvals,
+) -> Hub:
+    """What a web node and a worker both have."""
+    return Hub(
+        settings=settings,
+        store=ground.store,
+        link=ground.link,
+        engine=engine,
+        directory=ground.rooms.directory,
+        people=ground.rooms.people,
+        presence=presence,
+        broker=broker,
+        later=ground.later,
+        templates=ground.templates,
+        books=ground.rooms.books,
+        switchboard=ground.switchboard,
+        webhooks=ground.rooms.webhooks,
+        hooks=ground.hooks,
+        entrance=_entrance(settings, ground, engine),
+        approvals=approvals,
+    )
 
 
 async def _open_ground(settings: Settings, stack: AsyncExitStack) -> _Ground:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from hub.channels._wechat import plainly
-from hub.channels._wechat.addressing import Addressing
-from hub.channels._wechat.mailroom import Mailroom
-from hub.channels._wechat.proofs import Proofs
-from hub.channels._wechat.purse import RECEIPT_WITHIN, Strays
+from hub.channels._wechat.channel import WeChatChannel
+from hub.channels._wechat.purse import Strays
 from hub.channels._wechat.switchboard import Switchboard
 from hub.channels.wechat_mp.render import OfficialComposer
 from hub.core.accounts import TemplateKind
 from hub.core.books import WeChatBooks
-from hub.core.channel import Advice, Capabilities, ContentFault, Envelope, Lane
-from hub.core.identity import Recipient
-from hub.core.message import AppId
-from hub.core.outcome import Outcome
-from hub.core.templates import ChannelMapping, TemplateBook, TemplateVersion
+from hub.core.channel import Capabilities, Lane
+from hub.core.templates import TemplateBook
 
 NAME: Final = "wechat_mp"
 CAPABILITIES: Final = Capabilities(
@@ -30,15 +22,12 @@ CAPABILITIES: Final = Capabilities(
     # have no such id; a repeat of one that may have arrived is answered Unknown here, without a call.
     repeatable=True,
     repeatable_for=timedelta(minutes=8),
-    receipt_within=RECEIPT_WITHIN,
     disturbs=True,
 )
 
 
-class WeChatMp:
+class WeChatMp(WeChatChannel):
     """Template messages by kind MESSAGE, subscribe notifications by the others."""
-
-    name = NAME
 
     def __init__(
         self,
@@ -48,42 +37,13 @@ class WeChatMp:
         *,
         strays: Strays | None = None,
     ) -> None:
-        self.capabilities = replace(CAPABILITIES, receipt_within=switchboard.limits.receipt_within)
-        addressing = Addressing(NAME, books, templates, default_kind=TemplateKind.MESSAGE)
-        composer = OfficialComposer()
-        self._mailroom = Mailroom(addressing, composer, switchboard, books, strays)
-        self._proofs = Proofs(NAME, addressing, composer)
-
-    async def deliver(self, batch: Sequence[Envelope]) -> Sequence[Outcome]:
-        """Try each once."""
-        return await self._mailroom.deliver(batch)
-
-    async def check_mapping(self, app: AppId, mapping: ChannelMapping) -> Sequence[ContentFault]:
-        """At publishing."""
-        return await self._proofs.check_mapping(app, mapping)
-
-    async def check_content(
-        self,
-        app: AppId,
-        template: TemplateVersion,
-        data: Mapping[str, object],
-        recipient: Recipient,
-        account: str | None = None,
-    ) -> Sequence[ContentFault]:
-        """At accepting."""
-        return await self._proofs.check_content(app, template, data, recipient, account)
-
-    async def preview(
-        self,
-        app: AppId,
-        template: TemplateVersion,
-        data: Mapping[str, object],
-        recipient: Recipient,
-        account: str | None = None,
-    ) -> Mapping[str, object]:
-        """The request as it would be sent."""
-        return await self._proofs.preview(app, template, data, recipient, account)
-
-    def explain(self, code: str, locale: str) -> Advice | None:
-        """A code in plain words."""
-        return plainly.explain(code, locale)
+        super().__init__(
+            NAME,
+            CAPABILITIES,
+            OfficialComposer(),
+            TemplateKind.MESSAGE,
+            switchboard=switchboard,
+            books=books,
+            templates=templates,
+            strays=strays,
+        )
