@@ -1,7 +1,5 @@
-"""Accounts at outside providers, the people's addresses there, and what may be sent to them.
-
-The words are the field's, not one provider's: an account is what the hub sends from (an official account, a mini
-program), a binding is a person's address at an account, a grant is a permission to send a number of messages.
+"""Accounts at outside providers (what the hub sends from: an official account, a mini program), bindings (a person's
+address at an account) and grants (permissions to send a number of messages).
 """
 
 from __future__ import annotations
@@ -265,8 +263,8 @@ class GrantBook(Protocol):
         ...
 
     async def reserve(self, key: GrantKey, delivery: DeliveryId, *, now: datetime) -> Reservation:
-        """Set one grant aside for a delivery. HELD and SPENT are about the delivery, whatever key it had then. A
-        long-term subscription is not counted, but the reservation is written all the same."""
+        """Set one grant aside. HELD and SPENT are about the delivery, whatever key it had then. A long-term one is not
+        counted, but written all the same."""
         ...
 
     async def commit(self, delivery: DeliveryId) -> None:
@@ -274,8 +272,11 @@ class GrantBook(Protocol):
         ...
 
     async def release(self, delivery: DeliveryId) -> None:
-        """It was definitely not sent: give the grant back, unless the key was cleared since. Idempotent; a spent one
-        stays spent."""
+        """Not sent: give the grant back, unless the key was cleared since. Idempotent; a spent one stays spent."""
+        ...
+
+    async def noted(self, deliveries: Collection[DeliveryId]) -> Collection[DeliveryId]:
+        """Those with a grant reserved or spent, as every send has."""
         ...
 
     async def holders(self, key: GrantKey) -> Sequence[DeliveryId]:
@@ -291,7 +292,7 @@ class GrantBook(Protocol):
         ...
 
     async def forget(self, before: datetime) -> int:
-        """Remove what only guards against repeats (grants spent, agreements counted) and is older; how many."""
+        """Remove what only guards against repeats and is older; how many."""
         ...
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from hub.core.delivery import Delivery
+from hub.core.delivery import Delivery, DeliveryId
 from hub.core.identity import Recipient
 from hub.core.message import AppId, Message, NotificationDraft
 from hub.core.outcome import Outcome
@@ -119,6 +119,15 @@ class Templated(Protocol):
         account: str | None = None,
     ) -> Mapping[str, object]:
         """The request as it would be sent, without an address: `{"template_id":…, "data": {…}, …}`."""
+        ...
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """A channel that writes down what it is about to send, so that it can say of a lost try that nothing left."""
+
+    async def unsent(self, deliveries: Collection[DeliveryId]) -> Collection[DeliveryId]:
+        """Those of which certainly no try has been sent. May raise errors.Unavailable."""
         ...
 
 

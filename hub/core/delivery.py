@@ -161,7 +161,10 @@ class Canceled:
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """`due_at` has passed: the lease ended, or the hop's patience did."""
+    """`due_at` has passed: the lease ended, or the hop's patience did. `unsent`: the channel knows that the try whose
+    lease ended never left the hub."""
+
+    unsent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from hub.core.advancing import Advancer, DispatchLimits, Known
 from hub.core.catching_up import CatchingUp
-from hub.core.channel import Lane, Registry
+from hub.core.channel import Lane, Registry, Witness
 from hub.core.chores import bad_one_alone
 from hub.core.control import EventScope, ReplayFilter
 from hub.core.delivery import (
@@ -253,7 +253,17 @@ class Dispatcher:
 
     async def _lapse(self, rows: Sequence[Delivery]) -> None:
         await self._catching_up.before_lapse(rows)
-        await self._advancer.apply(dict.fromkeys(rows, Lapsed()))
+        unsent = await self._unsent([row for row in rows if row.state is DeliveryState.ATTEMPTING])
+        await self._advancer.apply({row: Lapsed(row.id in unsent) for row in rows})
+
+    async def _unsent(self, rows: Sequence[Delivery]) -> frozenset[DeliveryId]:
+        """Of tries whose worker was lost: those that never left it, as far as their channels can tell."""
+        found: set[DeliveryId] = set()
+        for name, some in by_channel(rows).items():
+            channel = self._channels.get(name)
+            if isinstance(channel, Witness):
+                found.update(await channel.unsent([row.id for row in some]))
+        return frozenset(found)
 
     async def _due(self, limit: int) -> Sequence[Delivery]:
         """The most overdue; where that fills the page, a share of each channel's, so that none waits for another's

@@ -58,8 +58,8 @@ def advance(
             return _answered(delivery, Reason.ACTED if isinstance(event, Acted) else Reason.READ)
         case Canceled(reason):
             return _cancel(delivery, reason)
-        case Lapsed():
-            return _lapse(delivery, now, hop, retry, jitter)
+        case Lapsed(unsent):
+            return _lapse(delivery, unsent, now, hop, retry, jitter)
         case Held(until, reason):
             return _hold(delivery, until, reason, retry)
         case Joined():
@@ -221,10 +221,15 @@ def _replay(delivery: Delivery, now: datetime) -> Step:
     )
 
 
-def _lapse(delivery: Delivery, now: datetime, hop: HopContext, retry: RetryPolicy, jitter: Jitter) -> Step:
+def _lapse(
+    delivery: Delivery, unsent: bool, now: datetime, hop: HopContext, retry: RetryPolicy, jitter: Jitter
+) -> Step:
     if delivery.due_at is None or delivery.due_at > now:
         return same(delivery)
     match delivery.state:
+        case State.ATTEMPTING if unsent and delivery.doubt_since is None:
+            nothing_left = Retry(Reason.WORKER_LOST, timedelta(0), tried=False)
+            return _not_now(delivery, nothing_left, now, hop, retry, jitter)
         case State.ATTEMPTING:
             return in_doubt(delivery, Reason.WORKER_LOST, now, hop, retry, jitter)
         case State.UNKNOWN:

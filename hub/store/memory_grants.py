@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -101,6 +101,10 @@ class MemoryGrants:
         """See the port."""
         held = [(h.at, delivery) for delivery, h in self._holds.items() if h.key == key and not h.spent]
         return [delivery for _, delivery in sorted(held)[:HOLDERS_SHOWN]]
+
+    async def noted(self, deliveries: Collection[DeliveryId]) -> Collection[DeliveryId]:
+        """See the port."""
+        return [delivery for delivery in deliveries if delivery in self._holds]
 
     async def stale(self, before: datetime, limit: int) -> Sequence[DeliveryId]:
         """See the port."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -122,6 +122,15 @@ class SqlGrants:
             .where(*_hold(key), HOLD.c.state == _HELD)
             .order_by(HOLD.c.reserved_at, HOLD.c.delivery_id)
             .limit(HOLDERS_SHOWN)
+        )
+        return [DeliveryId(row.delivery_id) for row in await self._ground.database.rows(query)]
+
+    async def noted(self, deliveries: Collection[DeliveryId]) -> Collection[DeliveryId]:
+        """See the port."""
+        if not deliveries:
+            return []
+        query = select(HOLD.c.delivery_id).where(
+            HOLD.c.delivery_id.in_(sorted(deliveries)), HOLD.c.state.in_((_HELD, _SPENT))
         )
         return [DeliveryId(row.delivery_id) for row in await self._ground.database.rows(query)]
 

@@ -203,3 +203,13 @@ async def test_what_only_guards_against_repeats_is_forgotten(shelf: BooksWorld) 
     assert await grants.forget(NOW + timedelta(hours=1)) == 2
     assert await reserve(shelf, D2) is Reservation.HELD
     assert await grants.add(KEY, 1, once="first")
+
+
+async def test_every_send_that_may_have_left_is_noted(shelf: BooksWorld) -> None:
+    await granted(shelf, 3)
+    for delivery in (D1, D2, D3):
+        await reserve(shelf, delivery)
+    await shelf.books.grants.commit(D1)
+    await shelf.books.grants.release(D3)
+    assert set(await shelf.books.grants.noted([D1, D2, D3, DeliveryId("dlv_9")])) == {D1, D2}
+    assert await shelf.books.grants.noted([]) == []

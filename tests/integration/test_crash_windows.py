@@ -276,3 +276,34 @@ async def test_a_row_that_cannot_be_decided_about_holds_up_none_of_the_others(
     assert [state for _, state in await scene.states()].count("attempting") == 1
     assert len(scene.after.calls) == 1
     assert {e.delivery.user for call in scene.after.calls for e in call} == {1, 3}
+
+
+class Witnessing(ScriptedChannel):
+    """Writes down what it sends before it does."""
+
+    def __init__(self) -> None:
+        super().__init__("out", repeatable=False)
+        self.capabilities = replace(self.capabilities, receipt_within=2 * HOUR)
+        self.noted: set[DeliveryId] = set()
+
+    async def unsent(self, deliveries: Collection[DeliveryId]) -> Collection[DeliveryId]:
+        return [delivery for delivery in deliveries if delivery not in self.noted]
+
+
+async def test_a_worker_lost_before_it_sent_anything_costs_no_waiting(scene: Scene) -> None:
+    """Of two that were claimed, one had been written down as being sent."""
+    channel = Witnessing()
+    scene.rig.engine.channels._channels = {**scene.rig.engine.channels._channels, "out": channel}
+    one, other = await scene.tell(1, 2)
+    channel.hang = True
+    lost = asyncio.create_task(scene.work())
+    while not channel.calls:
+        await asyncio.sleep(0.01)
+    lost.cancel()
+    await asyncio.gather(lost, return_exceptions=True)
+    channel.hang = False
+    channel.noted.add(one.id)
+    await scene.later(scene.rig.settings.delivery_lease + MINUTE)
+    await scene.later(MINUTE)
+    states = {row.id: row.state for row in await scene.rows()}
+    assert states == {one.id: S.UNKNOWN, other.id: S.ACCEPTED}

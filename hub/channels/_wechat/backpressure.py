@@ -23,7 +23,7 @@ class BreakerLimits:
     """Opens after `failures` in a row of the network or WeChat, at once for what a person must mend. The pause doubles
     from `first` to `longest` each time a probe fails. A probe that never reports is given up after `probe`."""
 
-    failures: int = 5
+    failures: int = 20
     first: timedelta = timedelta(seconds=5)
     longest: timedelta = timedelta(minutes=10)
     probe: timedelta = timedelta(seconds=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from hub.channels._wechat.channel import WeChatChannel
@@ -11,6 +12,7 @@ from hub.channels.miniprogram.render import ProgramComposer
 from hub.core.accounts import TemplateKind
 from hub.core.books import WeChatBooks
 from hub.core.channel import Capabilities, Lane
+from hub.core.delivery import DeliveryId
 from hub.core.templates import TemplateBook
 
 NAME: Final = "miniprogram"
@@ -44,3 +46,9 @@ class MiniProgram(WeChatChannel):
             templates=templates,
             strays=strays,
         )
+        self._grants = books.grants
+
+    async def unsent(self, deliveries: Collection[DeliveryId]) -> Collection[DeliveryId]:
+        """core.channel.Witness: a grant is set aside before every send, and given back only where nothing was sent."""
+        noted = set(await self._grants.noted(deliveries))
+        return [delivery for delivery in deliveries if delivery not in noted]

@@ -259,3 +259,32 @@ def test_what_moves_arrived_was_read_or_expired_is_not_replayed() -> None:
     late.claim()
     before = late.on(Rejected(Reason.USER_BLOCK))
     assert late.on(Replayed(), after=MINUTE) == before
+
+
+def test_a_lost_try_that_never_left_the_hub_is_repeated_at_once_and_does_not_count() -> None:
+    life = Life(REPORTS_ALL)
+    life.claim()
+    row = life.on(Lapsed(unsent=True), after=timedelta(hours=1))
+    assert (row.state, row.reason, row.due_at, row.attempts) == (
+        S.RETRY_WAIT,
+        Reason.WORKER_LOST,
+        life.now,
+        0,
+    )
+    assert row.doubt_since is None
+
+
+def test_a_try_that_still_has_its_lease_is_not_taken_for_lost() -> None:
+    life = Life(REPORTS_ALL)
+    row = life.claim()
+    assert life.on(Lapsed(unsent=True)) == row
+
+
+def test_a_lost_try_after_a_doubtful_one_stays_in_doubt() -> None:
+    life = Life(REPORTS_ALL)
+    life.claim()
+    life.on(Unknown(Reason.TIMED_OUT))
+    life.on(Lapsed(), after=5 * MINUTE)
+    life.claim()
+    row = life.on(Lapsed(unsent=True), after=timedelta(hours=1))
+    assert row.state is not S.RETRY_WAIT
