@@ -53,6 +53,7 @@ LEGAL = {
         "waiting",
     },
     "retry_wait": {
+        "queued",
         "retry_wait",
         "attempting",
         "accepted",
