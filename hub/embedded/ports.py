@@ -11,8 +11,9 @@ FIRST, LAST = 8080, 8179
 FIRST_OF_SANDBOX, LAST_OF_SANDBOX = 9200, 9299
 
 
-def choose(host: str, wanted: int | None, *, first: int = FIRST, last: int = LAST) -> int:
-    """The wanted port if it is free (0: any), or the next free one from `first` on where none is wanted."""
+def choose(host: str, wanted: int | None, *, span: tuple[int, int] | None = None) -> int:
+    """The wanted port if it is free (0: any), or the next free one of the span (from 8080 on) where none is wanted."""
+    first, last = span or (FIRST, LAST)
     if wanted is not None:
         found = _free(host, wanted)
         if found is None:

@@ -74,8 +74,8 @@ def _sandbox_address(settings: Settings) -> str | None:
     """Where the local WeChat will be; None where the hub has been told of a real one, or wants none."""
     if not settings.sandbox or "wechat_api" in settings.model_fields_set:
         return None
-    first, last = ports.FIRST_OF_SANDBOX, ports.LAST_OF_SANDBOX
-    return ports.address(LOOPBACK, ports.choose(LOOPBACK, None, first=first, last=last))
+    span = (ports.FIRST_OF_SANDBOX, ports.LAST_OF_SANDBOX)
+    return ports.address(LOOPBACK, ports.choose(LOOPBACK, None, span=span))
 
 
 async def _introduce(children: Supervisor, folder: DataFolder, address: str, phone: str) -> None:

@@ -146,9 +146,9 @@ class UserReads:
         found: dict[UserKey, Recipient] = {}
         wanted = sorted(users)
         for start in range(0, len(wanted), _CHUNK):
-            query = select(USER.c.id, USER.c.user_id, USER.c.locale, USER.c.timezone, USER.c.preferences).where(
-                USER.c.id.in_(wanted[start : start + _CHUNK])
-            )
+            query = select(
+                USER.c.id, USER.c.user_id, USER.c.locale, USER.c.timezone, USER.c.preferences
+            ).where(USER.c.id.in_(wanted[start : start + _CHUNK]))
             for row in await self._basis.database.rows(query):
                 found[UserKey(row.id)] = Recipient(row.user_id, row.locale, row.timezone, row.preferences)
         return found

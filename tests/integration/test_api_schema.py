@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,7 +159,7 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         thread.join(30)
 
 
-schema = schemathesis.openapi.from_dict(new_app(Settings(), new_id=new_id).openapi())
+schema = schemathesis.openapi.from_dict(deepcopy(new_app(Settings(), new_id=new_id).openapi()))
 
 
 @pytest.mark.timeout(900)

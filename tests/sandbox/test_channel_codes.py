@@ -170,6 +170,7 @@ async def test_a_template_message_that_timed_out_is_repeated_without_doubling(po
     assert isinstance(await one(worker.mp, message), Unknown)
     assert isinstance(await one(worker.mp, message), Accepted)
     ledger = await post.ledger()
-    assert (ledger["messages"]["accepted"], ledger["doubles"]) == (1, [])
+    # Not `accepted`: a call that an earlier test gave up may have been carried out meanwhile.
+    assert (ledger["messages"]["suppressed_duplicates"], ledger["doubles"]) == (1, [])
     await post.control("settings", duplicate_answer="error")
     assert isinstance(await one(worker.mp, message), Accepted)

@@ -55,7 +55,13 @@ VALID: list[dict[str, Any]] = [
     {"type": "recall", "id": "r", "message": "m"},
     {"type": "edit"},
     {"type": "action", "id": 7, "message": "msg_1", "action": "approve"},
-    {"type": "action", "id": 7, "message": "m", "action": "a", "data": {"comment": "好", "client_action_id": "c"}},
+    {
+        "type": "action",
+        "id": 7,
+        "message": "m",
+        "action": "a",
+        "data": {"comment": "好", "client_action_id": "c"},
+    },
 ]
 
 json_values = st.recursive(
