@@ -81,6 +81,9 @@ def _number(item: Resolved, following: dict[SeqKey, int]) -> Published:
         mentions=draft.mentions,
         expires_at=draft.expires_at,
         notification=draft.notification.id if draft.notification else None,
+        control=draft.control,
+        reply_to=draft.reply_to,
+        forward_of=draft.forward_of,
     )
     inbox_seq = seq if isinstance(draft.to, ToInbox) and not draft.control else None
     entries = tuple(

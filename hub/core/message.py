@@ -19,6 +19,8 @@ DeviceKey = NewType("DeviceKey", int)
 
 SYSTEM: Final = UserKey(0)
 """The sender of what no user sent."""
+MENTION_ALL: Final = "@all"
+"""Stands among the mentions for everybody in the conversation; never a user's id."""
 
 
 class SeqKind(StrEnum):
@@ -67,9 +69,16 @@ class Message:
     mentions: tuple[str, ...] = ()
     expires_at: datetime | None = None
     notification: NotificationId | None = None
+    control: bool = False
+    """It tells of a change and is nothing to be read: never unread, never a conversation's last message."""
+    reply_to: MessageId | None = None
+    forward_of: MessageId | None = None
+    edited_at: datetime | None = None
 
 
 TOMBSTONE: Final = "tombstone"
+RECALLED: Final = "recalled"
+"""The kind of a message whose body was taken back; its number stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +158,45 @@ class IdempotencyClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class Edited:
+    """The body of a message is another one. A recalled message stays recalled, and of two edits the later seq wins."""
+
+    message: MessageId
+    body: str
+    mentions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The body of a message is gone; its kind becomes RECALLED."""
+
+    message: MessageId
+
+
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """A user put an emoji to a message, or (not `added`) took it back."""
+
+    message: MessageId
+    user: UserKey
+    emoji: str
+    added: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A message is pinned in its conversation, or (not `added`) is not any more."""
+
+    message: MessageId
+    by: UserKey
+    added: bool = True
+
+
+Change: TypeAlias = Edited | Recalled | Reacted | Pinned
+"""What a control message changes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A message that wants to be accepted. `id` is made once, so a repeated commit cannot double it."""
 
@@ -169,6 +217,13 @@ class Draft:
     """False lets a business system speak in a conversation without being in it."""
     control: bool = False
     """True tells devices of a change (`recall`, `card`): it has a number in each queue and is nothing to be read."""
+    reply_to: MessageId | None = None
+    forward_of: MessageId | None = None
+    change: Change | None = None
+    """What the commit of this control message does to other messages, in the same transaction."""
+    also: tuple[UserKey, ...] = ()
+    """Users who get a reference beside the members (or, where there are no references, as the only ones): who was
+    just added or removed."""
 
 
 @dataclass(frozen=True, slots=True)

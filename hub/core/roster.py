@@ -100,8 +100,8 @@ class Roster:
         refusal = await self._may_speak(draft, conversation)
         if refusal is not None:
             return refusal
-        recipients = conversation.members if conversation.fanout is Fanout.WRITE else ()
-        return Resolved(draft, conversation, recipients)
+        members = conversation.members if conversation.fanout is Fanout.WRITE else ()
+        return Resolved(draft, conversation, tuple(dict.fromkeys((*members, *draft.also))))
 
     async def _may_speak(self, draft: Draft, conversation: Conversation) -> Refused | None:
         if conversation.kind is ConversationKind.INBOX:

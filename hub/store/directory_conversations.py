@@ -73,8 +73,9 @@ def conversation_of(values: Sequence[Any]) -> ConversationRecord:
 def message_of(values: Sequence[Any]) -> Message | None:
     """A row of the message table, in the order of its columns, as a value; None where a join found none."""
     (id_, app, conversation, seq, key, sender, client_id, kind, body, mentions, notification, at, expires) = (
-        values
+        values[:13]
     )
+    control, reply_to, forward_of, edited_at, _changed_seq = values[13:]
     if id_ is None:
         return None
     return Message(
@@ -91,6 +92,10 @@ def message_of(values: Sequence[Any]) -> Message | None:
         mentions=tuple(msgspec.json.decode(mentions)) if mentions else (),
         expires_at=expires,
         notification=notification,
+        control=control,
+        reply_to=reply_to,
+        forward_of=forward_of,
+        edited_at=edited_at,
     )
 
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from hub.store import tables_approvals, tables_routing, tables_templates, tables_webhooks, tables_wechat
+from hub.store import (
+    tables_approvals,
+    tables_chat,
+    tables_contacts,
+    tables_groups,
+    tables_media,
+    tables_routing,
+    tables_search,
+    tables_templates,
+    tables_webhooks,
+    tables_wechat,
+)
 from hub.store.tables import metadata
 
 __all__ = [
     "metadata",
     "tables_approvals",
+    "tables_chat",
+    "tables_contacts",
+    "tables_groups",
+    "tables_media",
     "tables_routing",
+    "tables_search",
     "tables_templates",
     "tables_webhooks",
     "tables_wechat",

@@ -42,6 +42,11 @@ MESSAGE_COLUMNS = (
     "notification_id",
     "created_at",
     "expires_at",
+    "control",
+    "reply_to",
+    "forward_of",
+    "edited_at",
+    "changed_seq",
 )
 ENTRY_COLUMNS = ("user_id", "user_seq", "message_id", "inbox_seq")
 NOTIFICATION_COLUMNS = (
@@ -146,6 +151,11 @@ def message_values(message: Message) -> _Values:
         message.notification,
         to_micros(message.created_at),
         None if expires is None else to_micros(expires),
+        message.control,
+        message.reply_to,
+        message.forward_of,
+        _micros(message.edited_at),
+        0,
     )
 
 
@@ -165,6 +175,10 @@ def message_of(row: Row[Any]) -> Message:
         mentions=() if row.mentions is None else _mentions.decode(row.mentions),
         expires_at=row.expires_at,
         notification=row.notification_id,
+        control=row.control,
+        reply_to=row.reply_to,
+        forward_of=row.forward_of,
+        edited_at=row.edited_at,
     )
 
 

@@ -162,6 +162,12 @@ class MessageRow(Table, table=True):
     notification_id: str | None = Field(default=None, sa_type=String(40))
     created_at: datetime = Field(sa_type=UtcTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    control: bool = False
+    reply_to: str | None = Field(default=None, sa_type=String(40))
+    forward_of: str | None = Field(default=None, sa_type=String(40))
+    edited_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    changed_seq: int = Field(default=0, sa_type=BigInteger)
+    """The number of the control message that changed the body last: of two changes the later one holds."""
 
 
 class QueueEntry(Table, table=True):

@@ -1,0 +1,3 @@
+"""The tables of what people do to messages: reactions, pins, mentions, what one user hid."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Contacts of users."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Uploaded files."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Terms of messages, for full-text search."""
+
+from __future__ import annotations
