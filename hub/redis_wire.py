@@ -50,6 +50,8 @@ class Wire:
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self.epoch = ""
+        self.life = 0
+        """For whoever keeps it: since which time it is one of theirs."""
         self.identified_at = -math.inf
         """When the server was last asked who it is, by the monotonic clock."""
 
@@ -58,11 +60,21 @@ class Wire:
         await self._connection.connect()  # type: ignore[no-untyped-call]
         await self._identify()
 
-    async def converse(self, commands: Sequence[Command]) -> list[Any]:
-        """One round trip: answers in order, refusals of single commands as values."""
+    async def ask(self, *words: Argument) -> Any:
+        """A question to a server that need not be known. Raises what it refuses with."""
+        await self._connection.connect()  # type: ignore[no-untyped-call]
+        (answer,) = await self._exchange([pack(words, "")])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def converse(self, commands: Sequence[Command], *, asking: bool = False) -> list[Any]:
+        """One round trip: answers in order, refusals of single commands as values. `asking` is how a Cluster's node
+        is asked for keys of a slot that is on its way to it."""
         if time.monotonic() - self.identified_at > _RECHECK:
             await self._identify()
-        replies = await self._exchange([pack(command, self.epoch) for command in commands])
+        exchange = self._exchange_asking if asking else self._exchange
+        replies = await exchange([pack(command, self.epoch) for command in commands])
         for _ in range(_ROUNDS):
             lost = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
             if not lost:
@@ -70,7 +82,7 @@ class Wire:
             # INFO comes first and on this connection: a script is loaded only on the server that it names.
             await self._identify()
             again = [commands[i] for i in lost]
-            for i, reply in zip(lost, await self._load_and_repeat(again), strict=True):
+            for i, reply in zip(lost, await self._load_and_repeat(again, asking), strict=True):
                 replies[i] = reply
         return replies
 
@@ -94,11 +106,18 @@ class Wire:
         with suppress(RedisError, OSError):
             await self._connection.disconnect(nowait=True)
 
-    async def _load_and_repeat(self, commands: Sequence[Command]) -> list[Any]:
+    async def _load_and_repeat(self, commands: Sequence[Command], asking: bool) -> list[Any]:
         scripts = {word for command in commands for word in command if isinstance(word, Script)}
         loads = [pack(("SCRIPT", "LOAD", script.source(self.epoch)), "") for script in scripts]
+        if asking:
+            await self._exchange(loads)
+            return await self._exchange_asking([pack(command, self.epoch) for command in commands])
         replies = await self._exchange(loads + [pack(command, self.epoch) for command in commands])
         return replies[len(loads) :]
+
+    async def _exchange_asking(self, packed: Sequence[bytes]) -> list[Any]:
+        # ASKING holds for the next command only.
+        return (await self._exchange([word for one in packed for word in (_ASKING, one)]))[1::2]
 
     async def _identify(self) -> None:
         (answer,) = await self._exchange([pack(("INFO", "server", "replication"), "")])
@@ -125,7 +144,7 @@ class Wire:
         await self._connection.send_packed_command(packed, check_health=False)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4_096)
 def _sha(script: Script, epoch: str) -> bytes:
     return hashlib.sha1(script.source(epoch).encode(), usedforsecurity=False).hexdigest().encode()
 
@@ -140,6 +159,9 @@ def pack(command: Command, epoch: str) -> bytes:
             words.append(word)
     packed: bytes = pack_command(tuple(words))  # type: ignore[arg-type]  # its stub means a tuple of one
     return packed
+
+
+_ASKING = pack(("ASKING",), "")
 
 
 def _epoch(fields: Mapping[bytes, bytes]) -> str:

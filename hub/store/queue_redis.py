@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from hub.core.message import Entry, MessageId, SeqKey, UserKey
-from hub.partitions import Grouping, single, tag, user_tag
+from hub.partitions import Grouping, tag, user_tag
 from hub.redis_link import RedisLink
 from hub.redis_wire import Command, Script, load_script
 
@@ -28,11 +28,14 @@ _ENTRIES_PER_CALL: Final = 128
 class RedisSequencer:
     """core.ports.Sequencer. A draw is one call whatever its size: its keys agree in their order.
 
-    What a counter is, and when it is believed, is told in seq_mark.lua.
+    What a counter is, and when it is believed, is told in seq_mark.lua. On a Cluster all counters share one
+    partition, as the keys of a call must.
     """
 
     def __init__(self, link: RedisLink, *, tail_ttl: timedelta) -> None:
         self._link = link
+        self.counter = _shared_counter if link.clustered else _counter
+        """The key of a sequence's counter."""
         self._ttl = _milliseconds(tail_ttl * _COUNTER_TTLS)
         self._draw, self._raise, self._give_back = (
             load_script(__package__, "seq_mark", name) for name in ("seq_draw", "seq_raise", "seq_give_back")
@@ -42,13 +45,13 @@ class RedisSequencer:
         """The first number of each range, or nothing at all where a key is not known."""
         if not wants:
             return {}
-        keys = map(_counter, wants)
+        keys = map(self.counter, wants)
         firsts = await self._link.ask(self._draw, len(wants), *keys, self._ttl, *wants.values())
         return dict(zip(wants, firsts, strict=True)) if firsts else {}
 
     def witness(self) -> str:
-        """The server that was met last."""
-        return self._link.epoch or ""
+        """The server that was met last where the counters are."""
+        return self._link.epoch_of(_ANY_SHARED)
 
     async def raise_to(self, heads: Mapping[SeqKey, int], *, witness: str = "") -> None:
         """Sets what is missing, lower or of another epoch; nothing, if the server is not the witness any more."""
@@ -59,7 +62,7 @@ class RedisSequencer:
         await self._each(self._give_back, {key: (last, first - 1) for key, (first, last) in ranges.items()})
 
     async def _each(self, script: Script, arguments: Mapping[SeqKey, tuple[int, ...]], *more: str) -> None:
-        keys = [_counter(key) for key in arguments]
+        keys = [self.counter(key) for key in arguments]
         values = list(arguments.values())
         await self._link.run(
             [
@@ -71,7 +74,7 @@ class RedisSequencer:
                     *more,
                     *_flat(values[i] for i in group),
                 )
-                for group in single(keys)
+                for group in self._link.grouping(keys)
             ]
         )
 
@@ -82,12 +85,14 @@ class RedisTail:
     `size` is cut to one less than what Redis keeps compact: the mark needs a place.
     """
 
-    def __init__(self, link: RedisLink, *, size: int, ttl: timedelta, grouping: Grouping = single) -> None:
+    def __init__(
+        self, link: RedisLink, *, size: int, ttl: timedelta, grouping: Grouping | None = None
+    ) -> None:
         self._link = link
         self._keep = min(size, _COMPACT - 1)
         self._ttl = _milliseconds(ttl)
         self._patience = _milliseconds(_CLAIM_PATIENCE)
-        self._grouping = grouping
+        self._grouping = grouping or link.grouping
         self._append = load_script(__package__, "tail_append")
         self._read, self._heads, self._rebuild = (
             load_script(__package__, "tail_mark", name)
@@ -171,6 +176,14 @@ class RedisTail:
         while len(self._claims) > _CLAIMS:
             self._claims.popitem(last=False)
             self._unknown = _STILL_TRUSTED
+
+
+_SHARED: Final = tag("n:counters")
+_ANY_SHARED: Final = f"hub:count:{_SHARED}:"
+
+
+def _shared_counter(key: SeqKey) -> str:
+    return f"{_ANY_SHARED}{key.kind.value}:{key.id}"
 
 
 def _counter(key: SeqKey) -> str:

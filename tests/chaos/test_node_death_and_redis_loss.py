@@ -91,11 +91,16 @@ def make_groups(hub: Cluster, users: list[str]) -> dict[str, list[str]]:
 
 
 async def talk(
-    user: str, users: list[str], groups: dict[str, list[str]], client: HubClient, story: Story
+    user: str,
+    users: list[str],
+    groups: dict[str, list[str]],
+    client: HubClient,
+    story: Story,
+    count: int = MESSAGES // USERS,
 ) -> None:
     dice = random.Random(user)
     mine = [group for group, members in groups.items() if user in members]
-    for number in range(MESSAGES // USERS):
+    for number in range(count):
         if mine and dice.random() < 0.2:
             group = dice.choice(mine)
             target, members = {"conversation": group}, groups[group]
@@ -139,8 +144,8 @@ async def settled(clients: dict[str, HubClient], story: Story) -> None:
         await asyncio.sleep(0.2)
 
 
-def check(clients: dict[str, HubClient], story: Story) -> None:
-    assert story.acknowledged == MESSAGES // USERS * USERS
+def check(clients: dict[str, HubClient], story: Story, count: int = MESSAGES // USERS) -> None:
+    assert story.acknowledged == count * len(clients)
     for conversation, acknowledged in story.by_conversation.items():
         numbers = [seq for seq, _ in acknowledged]
         assert len(numbers) == len(set(numbers)), f"{conversation}: a number was given twice"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import shutil
 import tempfile
@@ -22,9 +21,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hub.core.identity import EndUser
 from hub.core.message import Accepted, ConversationId, SeqKey, ToConversation, UserKey
 from hub.settings import Settings
-from hub.store.queue_redis import _counter
-from tests.integration.queue_of_test import another_life, back, copy_of, fail_over
-from tests.services import RedisServer
+from hub.store.queue_redis import RedisSequencer
+from tests.integration.queue_of_test import TTL, another_life, back, copy_of, fail_over
+from tests.services import AnyRedis
+from tests.support.away import refuse
 from tests.support.engine import APP, Rig, open_rig, test_settings
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class QueueMachine(RuleBasedStateMachine):
     One sends at a time, so that this order is known.
     """
 
-    redis: ClassVar[RedisServer]
+    redis: ClassVar[AnyRedis]
     template: ClassVar[Path]
     """A database with the people and the groups."""
 
@@ -103,9 +103,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(group=groups, count=st.integers(1, 3))
     def send_while_redis_is_away(self, group: int, count: int) -> None:
-        self.rig.link._retry_at = math.inf
+        refuse(self.rig.link, True)
         self.send(group, 0, count)
-        self.rig.link._retry_at = 0.0
+        refuse(self.rig.link, False)
         self.rig.clock.advance(timedelta(seconds=5))
         self.run(self.rig.engine.republish_unpublished())
         self.run(self.rig.published())
@@ -186,7 +186,8 @@ class QueueMachine(RuleBasedStateMachine):
         head = self.run(self.rig.store.heads([key]))[key]
         stale = f"{AN_EARLIER_LIFE}:{max(0, head - by)}"
         self.run(back(self.rig.link))
-        self.run(self.rig.link.ask("SET", _counter(key), stale))
+        sequencer = RedisSequencer(self.rig.link, tail_ttl=TTL)
+        self.run(self.rig.link.ask("SET", sequencer.counter(key), stale))
 
     @rule(user=users, count=st.integers(1, 2))
     def a_writer_dies_between_drawing_and_committing(self, user: int, count: int) -> None:
@@ -234,7 +235,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 def open_model_rig(
-    directory: Path, redis: RedisServer, *, fresh: bool = False
+    directory: Path, redis: AnyRedis, *, fresh: bool = False
 ) -> AbstractAsyncContextManager[Rig]:
     url = f"sqlite+aiosqlite:///{directory / 'hub.db'}"
     return open_rig(replace_grace(test_settings(directory, url, redis.url)), fresh=fresh)
@@ -244,17 +245,17 @@ def replace_grace(given: Settings) -> Settings:
     return given.model_copy(update={"gap_grace": GRACE})
 
 
-async def make_template(directory: Path, redis: RedisServer) -> None:
+async def make_template(directory: Path, redis: AnyRedis) -> None:
     async with open_model_rig(directory, redis, fresh=True) as rig:
         for conversation, members in GROUPS:
             await rig.group(*members, conversation=conversation)
 
 
 @pytest.mark.timeout(300)
-def test_queues_keep_their_promises(redis_server: RedisServer, tmp_path: Path) -> None:
-    QueueMachine.redis = redis_server
+def test_queues_keep_their_promises(any_redis: AnyRedis, tmp_path: Path) -> None:
+    QueueMachine.redis = any_redis
     QueueMachine.template = tmp_path
-    asyncio.run(make_template(tmp_path, redis_server))
+    asyncio.run(make_template(tmp_path, any_redis))
     case = QueueMachine.TestCase
     case.settings = settings(
         max_examples=int(os.environ.get("HUB_TEST_EXAMPLES", "25")),

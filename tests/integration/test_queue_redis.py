@@ -8,21 +8,20 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hub.core.message import Entry, MessageId, SeqKey, UserKey
-from hub.partitions import Grouping, by_partition, single
+from hub.partitions import Grouping, by_partition
 from hub.redis_link import RedisLink, open_redis
 from hub.store.queue_redis import RedisSequencer, RedisTail
 from tests.integration.queue_of_test import ANN, KEY, TAIL, TTL, entries, entry, tail_of, trusted
-from tests.services import RedisServer
+from tests.services import AnyRedis
 
 
 @pytest.fixture
-def server(redis_server: RedisServer) -> RedisServer:
-    redis_server.flush()
-    return redis_server
+def server(any_redis: AnyRedis) -> AnyRedis:
+    return any_redis
 
 
 @pytest.fixture
-async def link(server: RedisServer) -> AsyncIterator[RedisLink]:
+async def link(server: AnyRedis) -> AsyncIterator[RedisLink]:
     async with open_redis(server.url) as link:
         yield link
 
@@ -73,8 +72,8 @@ class TestWhatATailKeeps:
         await tail.append([entry(6)])
         assert await tail.read(ANN, after=4, limit=9) == entries(5, 7)
 
-    @pytest.mark.parametrize("grouping", [single, by_partition])
-    async def test_many_users_at_once(self, link: RedisLink, grouping: Grouping) -> None:
+    @pytest.mark.parametrize("grouping", [None, by_partition])
+    async def test_many_users_at_once(self, link: RedisLink, grouping: Grouping | None) -> None:
         tail = RedisTail(link, size=128, ttl=TTL, grouping=grouping)
         users = [UserKey(number) for number in range(100, 1_400)]
         await tail.append([entry(1, user) for user in users])
@@ -134,7 +133,7 @@ class TestWhatATailIsTrustedWith:
         assert await tail.read(ANN, after=23, limit=99) is None
 
     async def test_who_read_the_store_before_a_loss_cannot_vouch_for_what_is_there_after(
-        self, link: RedisLink, server: RedisServer
+        self, link: RedisLink, server: AnyRedis
     ) -> None:
         tail = tail_of(link)
         assert await tail.read(ANN, after=0, limit=9) is None
@@ -145,7 +144,7 @@ class TestWhatATailIsTrustedWith:
         await tail.rebuild(ANN, entries(1, 6), head=6)
         assert list(await tail.heads([ANN])) == [6]
 
-    async def test_nor_if_somebody_else_asked_in_between(self, link: RedisLink, server: RedisServer) -> None:
+    async def test_nor_if_somebody_else_asked_in_between(self, link: RedisLink, server: AnyRedis) -> None:
         tail = tail_of(link)
         assert await tail.read(ANN, after=0, limit=9) is None
         await tail.append([entry(6)])

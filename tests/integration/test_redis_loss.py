@@ -14,6 +14,7 @@ import pytest
 from hub.core.errors import QueueUnavailable
 from hub.core.message import Entry, SeqKey, UserKey
 from hub.redis_link import LinkLimits, RedisLink, open_redis
+from hub.redis_pool import FixedPlace
 from hub.store.queue_redis import RedisSequencer
 from tests.integration.queue_of_test import (
     ANN,
@@ -188,9 +189,8 @@ class TestAnotherServer:
                 new.command("REPLICAOF", "NO", "ONE")
                 await tail.append(entries(6, 8))  # never reaches the one that takes over
                 old.kill()
-                monkeypatch.setattr(
-                    link, "_pool", RedisLink(new.tcp_url)._pool
-                )  # as its name is resolved now
+                # As its name is resolved now.
+                monkeypatch.setattr(link, "place", FixedPlace(new.tcp_url, LinkLimits()))
                 assert list(await tail.heads([ANN])) == [None]
                 assert await tail.read(ANN, after=5, limit=9) is None
                 assert await link.ask("ZCARD", TAIL) == 6

@@ -6,9 +6,33 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from hub.embedded.engine import Engine, EngineUnusable, find_program
 from tests.services.process import Process, ServiceMissing, private_folder
+
+
+class AnyRedis(Protocol):
+    """What tests do with a Redis of any kind: one server, a master with Sentinels, a Cluster."""
+
+    url: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and not stopped."""
+        ...
+
+    def flush(self) -> None:
+        """Empties it."""
+        ...
+
+    def another_life(self) -> None:
+        """From now on it is another server, which has everything."""
+        ...
+
+    def command(self, *words: str) -> bytes:
+        """Runs one command on the master, or on every one."""
+        ...
 
 
 class RedisServer(Process):
@@ -27,6 +51,12 @@ class RedisServer(Process):
             client.connect(str(self._engine.socket))
             client.sendall(" ".join(words).encode() + b"\r\n")
             return client.recv(65_536)
+
+    def another_life(self) -> None:
+        """From now on it is another server: as after a restart with its newest file."""
+        for words in (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), ("SCRIPT", "FLUSH")):
+            answer = self.command(*words)
+            assert answer.startswith(b"+OK"), answer
 
     def flush(self) -> None:
         """Empties it."""
