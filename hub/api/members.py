@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 
-from hub.api.answers import IdempotencyKey, claim_of, listed, page_of, write
-from hub.api.conversations import conversation_answer, new_members
-from hub.api.deps import Caller, Hub, Services, by_either, by_key, user_of
+from hub.api.answers import IdempotencyKey, claim_of, listed, page_of
+from hub.api.conversations import changed, doer_of, new_members
+from hub.api.deps import Caller, Hub, Services, by_either, user_of
 from hub.api.problems import Problem
 from hub.api.route import HubRoute
 from hub.api.schemas import After, HubId, Limit, Listing, PathUser
 from hub.api.schemas_chat import ConversationShown, MembersAdd, MemberShown, RolePatch
+from hub.api.schemas_groups import SilencePut
 from hub.core.conversation import inbox_id
 from hub.core.directory import Change
-from hub.core.identity import ApiCaller, EndUser
-from hub.core.message import ConversationId, UserKey
+from hub.core.groups import GroupChanged
+from hub.core.identity import EndUser
+from hub.core.message import ConversationId
 from hub.core.records import MemberRecord
 from hub.core.scopes import Scope, UserScope
 
 router = APIRouter(prefix="/v1/conversations", tags=["members"], route_class=HubRoute)
 
-Writer = Annotated[ApiCaller, by_key(Scope.CONVERSATIONS_WRITE)]
+Writer = Annotated[Caller, by_either(Scope.CONVERSATIONS_WRITE, UserScope.WRITE)]
 Reader = Annotated[Caller, by_either(Scope.CONVERSATIONS_READ, UserScope.READ)]
 
 
@@ -64,18 +66,18 @@ async def add_members(
     body: MembersAdd,
     key: IdempotencyKey = None,
 ) -> Response:
-    """Add users, who see what comes from now on; those who are in it get the role named.
+    """Add users, who see what comes from now on. A user needs what the group's `invite` says, and nobody gives a role
+    that is not below their own. With an API key, those who are in it already get the role named.
 
-    Past HUB_FANOUT_LIMIT members the conversation becomes read-diffused, and stays so.
+    Above HUB_FANOUT_LIMIT members a conversation is read-diffused, below half of it write-diffused again.
     """
     members = await new_members(hub, caller.app, body.members)
     conversation = ConversationId(conversation_id)
 
-    async def work(change: Change) -> Response:
-        return conversation_answer(await change.add_members(conversation, members))
+    async def work(change: Change) -> GroupChanged:
+        return await change.add_members(conversation, members, by=doer_of(caller))
 
-    answer = await write(hub, caller, work, claim=await claim_of(request, caller, key))
-    return await _told(hub, answer, conversation, [member.user for member in members])
+    return await changed(hub, caller, work, claim=await claim_of(request, caller, key))
 
 
 @router.delete(
@@ -84,14 +86,14 @@ async def add_members(
     response_model=ConversationShown,
 )
 async def remove_member(hub: Hub, caller: Writer, conversation_id: HubId, user_id: PathUser) -> Response:
-    """Take a user out of a group."""
+    """Take a user out of a group: one whose role is below the caller's, or oneself."""
     user = await user_of(hub, caller.app, user_id)
     conversation = ConversationId(conversation_id)
 
-    async def work(change: Change) -> Response:
-        return conversation_answer(await change.remove_member(conversation, user))
+    async def work(change: Change) -> GroupChanged:
+        return await change.remove_member(conversation, user, by=doer_of(caller))
 
-    return await _told(hub, await write(hub, caller, work), conversation, [user])
+    return await changed(hub, caller, work)
 
 
 @router.patch(
@@ -102,21 +104,48 @@ async def remove_member(hub: Hub, caller: Writer, conversation_id: HubId, user_i
 async def patch_member(
     hub: Hub, caller: Writer, conversation_id: HubId, user_id: PathUser, body: RolePatch
 ) -> Response:
-    """Change a member's role."""
+    """Change a member's role; old and new role must be below the caller's. `owner` hands the group over."""
     user = await user_of(hub, caller.app, user_id)
     conversation = ConversationId(conversation_id)
 
-    async def work(change: Change) -> Response:
-        return conversation_answer(await change.set_role(conversation, user, body.role))
+    async def work(change: Change) -> GroupChanged:
+        return await change.set_role(conversation, user, body.role, by=doer_of(caller))
 
-    return await _told(hub, await write(hub, caller, work), conversation, [user])
+    return await changed(hub, caller, work)
 
 
-async def _told(
-    hub: Services, answer: Response, conversation: ConversationId, users: Collection[UserKey]
+@router.put(
+    "/{conversation_id}/members/{user_id}/silence",
+    operation_id="silenceMember",
+    response_model=ConversationShown,
+)
+async def silence_member(
+    hub: Hub, caller: Writer, conversation_id: HubId, user_id: PathUser, body: SilencePut
 ) -> Response:
-    await hub.membership_changed(conversation, users)
-    return answer
+    """Let a member, whose role is below the caller's, not speak before a time."""
+    return await _silence(hub, caller, conversation_id, user_id, body.until)
+
+
+@router.delete(
+    "/{conversation_id}/members/{user_id}/silence",
+    operation_id="unsilenceMember",
+    response_model=ConversationShown,
+)
+async def unsilence_member(hub: Hub, caller: Writer, conversation_id: HubId, user_id: PathUser) -> Response:
+    """Let a member speak again."""
+    return await _silence(hub, caller, conversation_id, user_id, None)
+
+
+async def _silence(
+    hub: Services, caller: Caller, conversation_id: str, user_id: str, until: datetime | None
+) -> Response:
+    user = await user_of(hub, caller.app, user_id)
+    conversation = ConversationId(conversation_id)
+
+    async def work(change: Change) -> GroupChanged:
+        return await change.silence_member(conversation, user, until, by=doer_of(caller))
+
+    return await changed(hub, caller, work)
 
 
 def _member(record: MemberRecord) -> MemberShown:

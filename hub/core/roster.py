@@ -10,12 +10,14 @@ from hub.core.conversation import (
     Conversation,
     ConversationKind,
     Fanout,
-    Role,
+    Membership,
     direct_id,
     inbox_id,
 )
-from hub.core.errors import Forbidden, NotFound, Refused
-from hub.core.message import ConversationId, Draft, ToConversation, ToInbox, ToUser, UserKey
+from hub.core.errors import Forbidden, Refused
+from hub.core.group_rules import not_there, speech_refusal
+from hub.core.groups import GroupStore
+from hub.core.message import AppId, ConversationId, Draft, ToConversation, ToInbox, ToUser, UserKey
 from hub.core.ports import MessageStore
 
 _CREATED_VERSION = 1
@@ -33,11 +35,15 @@ class Resolved:
 class Roster:
     """Resolves drafts. Snapshots may be stale: the commit checks their versions and says so."""
 
-    def __init__(self, store: MessageStore, *, capacity: int = 20_000) -> None:
+    def __init__(
+        self, store: MessageStore, *, groups: GroupStore | None = None, capacity: int = 20_000
+    ) -> None:
+        """`groups` lets whoever speaks in an open thread join it; without one, speaking needs a membership."""
         self._store = store
+        self._groups = groups
         self._capacity = capacity
         self._known: OrderedDict[ConversationId, Conversation] = OrderedDict()
-        self._speakers: OrderedDict[tuple[ConversationId, int, UserKey], Refused | None] = OrderedDict()
+        self._speakers: OrderedDict[tuple[ConversationId, int, UserKey], Membership | None] = OrderedDict()
 
     def forget(self, conversations: Collection[str]) -> None:
         """These have changed."""
@@ -55,7 +61,7 @@ class Roster:
             return draft.to.users
         known = self._known.get(target_id(draft))
         if known is not None:
-            return known.members
+            return (*known.members, *draft.also) if draft.also else known.members
         return (draft.sender, draft.to.user) if isinstance(draft.to, ToUser) else ()
 
     async def resolve(self, drafts: Sequence[Draft]) -> list[Resolved | Refused]:
@@ -71,6 +77,16 @@ class Roster:
             for draft, answer in zip(drafts, answers, strict=True)
             if isinstance(answer, Refused) and target_id(draft) in known
         }
+        answers = await self._again(drafts, answers, doubtful)
+        return await self._again(drafts, answers, await self._let_in(drafts, answers))
+
+    async def _again(
+        self,
+        drafts: Sequence[Draft],
+        answers: list[Resolved | Refused],
+        doubtful: Collection[ConversationId],
+    ) -> list[Resolved | Refused]:
+        """The answers, those about doubtful conversations from what the store says now."""
         if not doubtful:
             return answers
         self.forget(doubtful)
@@ -79,6 +95,39 @@ class Roster:
             await self._resolve(draft, loaded) if target_id(draft) in doubtful else answer
             for draft, answer in zip(drafts, answers, strict=True)
         ]
+
+    async def _let_in(
+        self, drafts: Sequence[Draft], answers: Sequence[Resolved | Refused]
+    ) -> Collection[ConversationId]:
+        """Make members of those who speak in an open thread for the first time. Which threads that changed."""
+        if self._groups is None:
+            return ()
+        joining: dict[ConversationId, tuple[AppId, set[UserKey]]] = {}
+        for draft, answer in zip(drafts, answers, strict=True):
+            if isinstance(answer, Refused) and self._may_join(draft):
+                joining.setdefault(target_id(draft), (draft.app, set()))[1].add(draft.sender)
+        for conversation, (app, users) in joining.items():
+            await self._groups.join_open(app, conversation, users)
+        return joining
+
+    def _may_join(self, draft: Draft) -> bool:
+        """Whether this draft was refused only because its sender is not in an open thread yet."""
+        found = self._known.get(target_id(draft))
+        return (
+            found is not None
+            and found.kind is ConversationKind.THREAD
+            and found.speech.open
+            and not found.speech.dissolved
+            and found.app == draft.app
+            and draft.as_member
+            and not draft.control
+            and not self._is_in(draft, found)
+        )
+
+    def _is_in(self, draft: Draft, conversation: Conversation) -> bool:
+        if conversation.fanout is Fanout.WRITE:
+            return draft.sender in conversation.members
+        return self._speakers.get((conversation.id, conversation.version, draft.sender)) is not None
 
     async def _load(self, conversations: Collection[ConversationId]) -> Mapping[ConversationId, Conversation]:
         """Those that exist, as they are now."""
@@ -94,7 +143,7 @@ class Roster:
     ) -> Resolved | Refused:
         conversation = snapshots.get(target_id(draft)) or _new_conversation(draft)
         if conversation is None or conversation.app != draft.app:
-            return NotFound("conversation_not_found", "There is no such conversation, or you are not in it.")
+            return not_there()
         if isinstance(draft.to, ToInbox):
             return Resolved(draft, conversation, tuple(dict.fromkeys(draft.to.users)))
         refusal = await self._may_speak(draft, conversation)
@@ -106,19 +155,20 @@ class Roster:
     async def _may_speak(self, draft: Draft, conversation: Conversation) -> Refused | None:
         if conversation.kind is ConversationKind.INBOX:
             return Forbidden("inbox_not_writable", "Only notifications go to the inbox.")
-        if not draft.as_member:
-            return None
-        if conversation.fanout is Fanout.WRITE:
-            return _refusal(
-                member=draft.sender in conversation.members, readonly=draft.sender in conversation.readonly
-            )
-        key = (conversation.id, conversation.version, draft.sender)
+        membership = None
+        if draft.as_member and conversation.fanout is Fanout.READ:
+            membership = await self._speaker(conversation, draft.sender)
+        return speech_refusal(draft, conversation, membership)
+
+    async def _speaker(self, conversation: Conversation, sender: UserKey) -> Membership | None:
+        """How the sender belongs to a conversation whose members are not listed: asked once a version."""
+        key = (conversation.id, conversation.version, sender)
         if key not in self._speakers:
-            membership = await self._store.membership(conversation.id, draft.sender)
-            readonly = membership is not None and membership.role is Role.READONLY
-            self._speakers[key] = _refusal(member=membership is not None, readonly=readonly)
+            membership = await self._store.membership(conversation.id, sender)
+            self._speakers[key] = membership
             while len(self._speakers) > self._capacity:
                 self._speakers.popitem(last=False)
+            return membership
         return self._speakers[key]
 
     def _remember(self, conversation: Conversation) -> None:
@@ -152,11 +202,3 @@ def _new_conversation(draft: Draft) -> Conversation | None:
         case ToInbox():
             pass
     return Conversation(target_id(draft), draft.app, kind, Fanout.WRITE, version=0, members=members)
-
-
-def _refusal(*, member: bool, readonly: bool) -> Refused | None:
-    if not member:
-        return NotFound("conversation_not_found", "There is no such conversation, or you are not in it.")
-    if readonly:
-        return Forbidden("read_only", "You may read in this conversation, but not write.")
-    return None

@@ -31,6 +31,9 @@ class HubClient:
     device: str
     platform: str = "app"
     heartbeat: float = 2.0
+    mode: str = "push"
+    hints: int = 0
+    farewells: list[Frame] = field(default_factory=list)
     cursor: int = 0
     applied: list[Frame] = field(default_factory=list)
     events: list[Frame] = field(default_factory=list)
@@ -38,6 +41,7 @@ class HubClient:
     gaps: int = 0
     rebased: int = 0
     connects: int = 0
+    _farewell: Frame | None = None
     _seen: set[str] = field(default_factory=set)
     _answers: dict[str, asyncio.Future[Frame]] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -109,7 +113,11 @@ class HubClient:
             self._socket = None
             for future in self._answers.values():
                 future.cancel()
-            await asyncio.sleep(random.uniform(0.05, 0.5))
+            said, self._farewell = self._farewell, None
+            if said is not None and not said["reconnect"]:
+                return
+            after = None if said is None else said.get("retry_after_s")
+            await asyncio.sleep(random.uniform(0.05, 0.5) if after is None else after)
 
     async def _session(self, socket: ClientConnection) -> None:
         hello = {
@@ -118,6 +126,7 @@ class HubClient:
             "token": self.token(),
             "device": {"id": self.device, "platform": self.platform, "name": "test"},
             "cursor": self.cursor,
+            "mode": self.mode,
         }
         await socket.send(json.dumps(hello))
         self.connects += 1
@@ -144,16 +153,27 @@ class HubClient:
             case "batch":
                 for entry in frame.get("entries", ()):
                     await self._apply(entry)
+                if self.mode == "hint" and frame.get("more") and "next" in frame:
+                    await self._pull()
                 self._resolve(frame)
             case "pong":
                 if frame["head"] > self.cursor:
                     await self.say({"type": "sync", "id": "sync", "after": self.cursor, "limit": 200})
+            case "news":
+                self.hints += 1
+                await self._pull()
+            case "bye":
+                self._farewell = frame
+                self.farewells.append(frame)
             case "rebase":
                 self.rebased += 1
             case "ok" | "error":
                 self._resolve(frame)
             case _:
                 self.events.append(frame)
+
+    async def _pull(self) -> None:
+        await self.say({"type": "sync", "id": "sync", "after": self.cursor, "limit": 200})
 
     def _resolve(self, frame: Frame) -> None:
         future = self._answers.get(frame.get("id") or "")

@@ -71,12 +71,12 @@ class Cluster:
         """The socket URL of a node."""
         return f"ws://127.0.0.1:{self._ports[name]}/v1/ws"
 
-    def start_node(self, name: str) -> None:
-        """Start a web node, or start it again on its port, and wait until it is ready."""
+    def start_node(self, name: str, *words: str) -> None:
+        """Start a web node (`words` follow `serve`), or start it again on its port, and wait until it is ready."""
         port = self._ports.setdefault(name, free_port())
         self._start(
             name,
-            [sys.executable, "-m", "hub.cli", "serve", "--port", str(port)],
+            [sys.executable, "-m", "hub.cli", "serve", "--port", str(port), *words],
             lambda _: answers(f"http://127.0.0.1:{port}/readyz"),
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydantic import SecretStr
 from sqlalchemy import insert
 
 from hub.core.channel import Channel, Registry
@@ -31,17 +32,22 @@ from hub.core.message import (
     UserKey,
 )
 from hub.core.policy import Policy
-from hub.core.ports import Executor
+from hub.core.ports import Clock, Executor
 from hub.core.retry import RetryPolicy
 from hub.redis_link import RedisLink, open_redis
 from hub.settings import Settings
 from hub.store import tables
+from hub.store.directory_sql import DirectoryRooms, directory_rooms
 from hub.store.ids import new_id
 from hub.store.migrate import upgrade
+from hub.store.plan1 import Plan1Store
 from hub.store.queue_redis import RedisSequencer, RedisTail
 from hub.store.sql import SqlStore, open_store
+from hub.store.sql_chat import SqlChat
+from hub.store.sql_engine import open_database
 
 APP = AppId("app_test")
+_SECRET = SecretStr("bm90LWEtcmVhbC1rZXktMzItYnl0ZXMtbG9uZy0hISE=")
 
 
 class RecordingBroker:
@@ -116,6 +122,7 @@ class Rig:
     store: SqlStore
     link: RedisLink
     settings: Settings
+    rooms: DirectoryRooms
     broker: RecordingBroker = field(default_factory=RecordingBroker)
     executor: HeldExecutor = field(default_factory=HeldExecutor)
     clock: TestClock = field(default_factory=TestClock)
@@ -211,6 +218,7 @@ def test_settings(directory: Path, database_url: str, redis_url: str) -> Setting
         data_dir=directory,
         database_url=database_url,
         redis_url=redis_url,
+        broker_url="memory://" if "+cluster" in redis_url else "",
         gap_grace=timedelta(milliseconds=200),
     )
 
@@ -226,17 +234,22 @@ async def open_rig(
     users: int = 20,
     fresh: bool = True,
     executor: Executor | None = None,
+    groups: bool = False,
 ) -> AsyncIterator[Rig]:
-    """An engine on these settings; `fresh` migrates the database and makes the app and its users."""
+    """An engine on these settings; `fresh` migrates the database and makes the app and its users. With `groups`,
+    threads are joined by speaking, and notices of changes are sent."""
     if fresh:
         await asyncio.to_thread(upgrade, settings)
     clock = TestClock()
     broker, held = RecordingBroker(), HeldExecutor()
-    async with open_store(settings, clock=clock) as store, open_redis(settings.redis) as link:
+    async with open_redis(settings.redis) as link, open_its_store(settings, link, clock=clock) as store:
         if fresh:
             await _people(store, clock(), users)
+        secret = settings.model_copy(update={"secret_key": _SECRET})
+        rooms = directory_rooms(store.database, secret, clock=clock, new_id=new_id)
         ports = Ports(
             messages=store,
+            chat=SqlChat(store.database),
             deliveries=store,
             routing=store,
             parking=store,
@@ -248,9 +261,21 @@ async def open_rig(
             clock=clock,
             new_id=new_id,
             jitter=lambda: 0.0,
+            groups=rooms.groups if groups else None,
         )
         async with open_engine(ports, limits(settings, retry or RetryPolicy())) as engine:
-            yield Rig(engine, store, link, settings, broker, held, clock)
+            yield Rig(engine, store, link, settings, rooms, broker, held, clock)
+
+
+@asynccontextmanager
+async def open_its_store(settings: Settings, link: RedisLink, *, clock: Clock) -> AsyncIterator[SqlStore]:
+    """The store of either plan."""
+    if settings.store == "sql":
+        async with open_store(settings, clock=clock) as store:
+            yield store
+        return
+    async with open_database(settings) as database:
+        yield Plan1Store(database, settings, link, clock=clock)
 
 
 def limits(settings: Settings, retry: RetryPolicy) -> EngineLimits:

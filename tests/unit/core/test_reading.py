@@ -9,9 +9,10 @@ from itertools import count
 
 import pytest
 
+from hub.core.body_cache import BodyCache
 from hub.core.errors import QueueUnavailable
 from hub.core.message import Entry, Message, MessageId, Page, UserKey
-from hub.core.reading import BodyCache, Reader
+from hub.core.reading import Reader
 from hub.core.sequence import GapWatch
 from hub.store.memory import MemoryStore
 from hub.store.memory_queue import MemoryTail
