@@ -10,7 +10,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from hub.core.books import AccountChange
-from hub.core.conversation import ConversationKind, Role
+from hub.core.contacts import ContactChange, Contacts
+from hub.core.conversation import ConversationKind
+from hub.core.groups import Announcement, GroupChange
 from hub.core.identity import ApiCaller, Recipient
 from hub.core.message import AppId, ConversationId, IdempotencyClaim, UserKey
 from hub.core.records import (
@@ -28,7 +30,6 @@ from hub.core.records import (
     MemberRecord,
     MintedToken,
     NamedPolicy,
-    NewMember,
     NotificationView,
     PageRequest,
     RecipientView,
@@ -41,7 +42,7 @@ from hub.core.records import (
 from hub.core.webhooks import WebhookChange
 
 
-class Change(WebhookChange, AccountChange, Protocol):
+class Change(GroupChange, ContactChange, WebhookChange, AccountChange, Protocol):
     """One transaction of changes to one app. Nothing holds until the context it came from ends without an error."""
 
     async def create_app(self, app: AppId, name: str, settings: AppSettings) -> AppRecord:
@@ -86,35 +87,8 @@ class Change(WebhookChange, AccountChange, Protocol):
         """Forget a device. Raises NotFound."""
         ...
 
-    async def create_group(
-        self, title: str, members: Sequence[NewMember], metadata: str
-    ) -> ConversationRecord:
-        """A new group with these members."""
-        ...
-
     async def ensure_direct(self, one: UserKey, other: UserKey) -> tuple[ConversationRecord, bool]:
         """The direct conversation of two users; True says that it is new."""
-        ...
-
-    async def patch_conversation(
-        self, conversation: ConversationId, title: str | None, metadata: str | None
-    ) -> ConversationRecord:
-        """Change what is not None. Raises NotFound."""
-        ...
-
-    async def add_members(
-        self, conversation: ConversationId, members: Sequence[NewMember]
-    ) -> ConversationRecord:
-        """Add users, or give those who are in it the role named. The version rises; new ones see what comes
-        from now on. Past the fan-out limit the conversation becomes read-diffused, and stays so."""
-        ...
-
-    async def remove_member(self, conversation: ConversationId, user: UserKey) -> ConversationRecord:
-        """Take a user out; the version rises. Raises NotFound."""
-        ...
-
-    async def set_role(self, conversation: ConversationId, user: UserKey, role: Role) -> ConversationRecord:
-        """Change a member's role; the version rises. Raises NotFound."""
         ...
 
     async def put_policy(self, policy: NamedPolicy) -> tuple[NamedPolicy, bool]:
@@ -130,7 +104,7 @@ class Change(WebhookChange, AccountChange, Protocol):
         ...
 
 
-class Directory(Protocol):
+class Directory(Contacts, Protocol):
     """Reads may be a few seconds old where a docstring says so. Every method may raise errors.Unavailable."""
 
     def change(
@@ -195,6 +169,10 @@ class Directory(Protocol):
         """A user's devices."""
         ...
 
+    async def device(self, user: UserKey, device_id: str) -> DeviceRecord | None:
+        """One of them."""
+        ...
+
     async def conversation(self, app: AppId, conversation: ConversationId) -> ConversationRecord:
         """One conversation. Raises NotFound."""
         ...
@@ -223,6 +201,14 @@ class Directory(Protocol):
         self, app: AppId, conversation: ConversationId, page: PageRequest
     ) -> Slice[MemberRecord]:
         """Who is in a conversation. Raises NotFound."""
+        ...
+
+    async def announcement(self, app: AppId, conversation: ConversationId) -> Announcement | None:
+        """What stands at the top of a group."""
+        ...
+
+    async def thread_of(self, app: AppId, subject: str) -> ConversationRecord | None:
+        """The thread of a subject."""
         ...
 
     async def policies(self, app: AppId) -> Sequence[NamedPolicy]:

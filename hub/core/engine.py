@@ -6,20 +6,27 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from hub.core.body_cache import BodyCache, changed_bodies
 from hub.core.channel import Registry
+from hub.core.chat import Chat
+from hub.core.chat_ports import ChatStore
+from hub.core.chat_rules import ChatLimits
+from hub.core.contact_ports import ClearedMarks
 from hub.core.control import CancelReport, EventScope, RecallReport, ReplayFilter, ScheduledRow
 from hub.core.cursors import Cursors
 from hub.core.dispatch import Dispatcher, DispatchLimits
 from hub.core.errors import HubError
 from hub.core.gap_scan import GapScan
+from hub.core.groups import GroupStore
 from hub.core.identity import EndUser
 from hub.core.ingest import Ingest, IngestLimits
 from hub.core.marks import Marks
+from hub.core.media import Attachments
 from hub.core.message import (
     Accepted,
     AppId,
@@ -32,6 +39,7 @@ from hub.core.message import (
     Page,
     UserKey,
 )
+from hub.core.notices import Notices
 from hub.core.numbering import Numbering
 from hub.core.outcome import Reason
 from hub.core.ports import (
@@ -47,7 +55,7 @@ from hub.core.ports import (
     Tail,
 )
 from hub.core.publisher import Publisher
-from hub.core.reading import BodyCache, Reader
+from hub.core.reading import Reader
 from hub.core.recall import Recall
 from hub.core.roster import Roster
 from hub.core.routing_ports import RoutingStore
@@ -75,6 +83,7 @@ class EngineLimits:
     tail_size: int
     republish_after: timedelta
     republish_margin: timedelta
+    chat: ChatLimits = field(default_factory=ChatLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,7 @@ class Ports:
     """What the engine runs on."""
 
     messages: MessageStore
+    chat: ChatStore
     deliveries: DeliveryStore
     routing: RoutingStore
     parking: Housekeeping
@@ -93,6 +103,12 @@ class Ports:
     clock: Clock
     new_id: NewId
     jitter: Callable[[], float] = random.random
+    cleared: ClearedMarks | None = None
+    """Without it a sync shows what its user has cleared."""
+    attachments: Attachments | None = None
+    """Without it nobody looks at the files that messages show."""
+    groups: GroupStore | None = None
+    """Without it nobody joins a thread by speaking, and no notice of a change of a group is sent."""
 
 
 class Engine:
@@ -110,7 +126,7 @@ class Engine:
         marks = Marks()
         self._bodies = BodyCache()
         self._gaps = GapWatch(grace=limits.gap_grace)
-        self.roster = Roster(ports.messages)
+        self.roster = Roster(ports.messages, groups=ports.groups)
         self.numbering = Numbering(ports.sequencer, ports.messages)
         self.publisher = Publisher(
             store=ports.messages, tail=ports.tail, broker=ports.broker, clock=ports.clock, marks=marks
@@ -122,6 +138,9 @@ class Engine:
             gaps=self._gaps,
             tail_size=limits.tail_size,
             clock=ports.clock,
+            groups=ports.groups,
+            cleared=ports.cleared,
+            chat=ports.chat,
         )
         self.gap_scan = GapScan(
             store=ports.messages,
@@ -160,32 +179,50 @@ class Engine:
             on_commit=self._committed,
             marks=marks,
         )
+        self.notices = Notices(
+            store=ports.groups, submit=self.ingest.submit, clock=ports.clock, new_id=ports.new_id
+        )
         self.appointments = Appointments(
             store=ports.routing,
             messages=ports.messages,
             submit_many=self.ingest.submit_many,
             clock=ports.clock,
         )
+        self.chat = Chat(
+            messages=ports.messages,
+            chat=ports.chat,
+            submit=self.submit,
+            limits=limits.chat,
+            clock=ports.clock,
+            new_id=ports.new_id,
+        )
         self._recall = Recall(
             deliveries=ports.deliveries,
             messages=ports.messages,
-            routing=ports.routing,
             dispatcher=self.dispatcher,
             appointments=self.appointments,
             channels=ports.channels,
             submit=self.ingest.submit,
-            scrubbed=self._scrubbed,
             clock=ports.clock,
             new_id=ports.new_id,
         )
 
     async def submit(self, draft: Draft) -> Accepted:
         """Accept a message: the answer comes after its commit. Raises Refused or Unavailable."""
+        if self._ports.attachments is not None:
+            (wrong,) = await self._ports.attachments.attach([draft])
+            if wrong is not None:
+                raise wrong
         return await self.ingest.submit(draft)
 
     async def submit_many(self, drafts: Sequence[Draft]) -> list[Accepted | HubError]:
         """The same for many; answers in order, errors as values."""
-        return await self.ingest.submit_many(drafts)
+        if self._ports.attachments is None:
+            return await self.ingest.submit_many(drafts)
+        wrong = await self._ports.attachments.attach(drafts)
+        fine = [draft for draft, error in zip(drafts, wrong, strict=True) if error is None]
+        answers = iter(await self.ingest.submit_many(fine))
+        return [next(answers) if error is None else error for error in wrong]
 
     async def schedule(self, draft: Draft, at: datetime) -> Accepted:
         """Accept a notification that is sent at a time: seq 0, until then. Raises Refused or Unavailable."""
@@ -253,6 +290,11 @@ class Engine:
         """Publish what has been committed for a while and not been marked. Returns how many batches."""
         return await self.publisher.republish(before=self.clock() - self._limits.republish_after)
 
+    async def send_notices(self) -> int:
+        """Submit the notices of changes that were written down a while ago and not been sent. Returns of how many
+        conversations."""
+        return await self.notices.sweep(before=self.clock() - self._limits.republish_after)
+
     async def republish_recent(self) -> int:
         """After a restart or failover of Redis: publish what it may have lost. Returns how many batches."""
         return await self.publisher.republish_since(self._limits.republish_margin)
@@ -268,6 +310,7 @@ class Engine:
 
     def _committed(self, batch: Batch) -> None:
         self._bodies.put([item.message for item in batch.published])
+        self.forget(changed_bodies(batch.published))
         self.publisher.enqueue(batch)
         if batch.deliveries or any(_collapses(draft) for draft in batch.drafts):
             if len(self._background) >= _MOST_STARTS:
@@ -289,9 +332,10 @@ class Engine:
         except Exception:
             log.exception("start_deliveries_failed")
 
-    async def _scrubbed(self, message: MessageId) -> None:
-        """What this process remembers of a message that was recalled is forgotten with it."""
-        self._bodies.put((await self._ports.messages.messages([message])).values())
+    def forget(self, messages: Collection[MessageId]) -> None:
+        """The bodies of these have changed: what this process remembers of them is not true any more."""
+        if messages:
+            self._bodies.forget(messages)
 
     async def chores(self) -> None:
         """What every process does for itself: mark what it published, close the gaps that its readers met, and
@@ -305,6 +349,7 @@ class Engine:
                 if time.monotonic() >= republish_at:
                     republish_at = time.monotonic() + self._limits.republish_after.total_seconds()
                     await self.republish_unpublished()
+                    await self.send_notices()
             except HubError as error:
                 log.info("chores_postponed", extra={"code": error.code})
             except Exception:

@@ -29,6 +29,9 @@ log = logging.getLogger("hub.ingest")
 
 Answer = Accepted | HubError
 _TRIES = 6
+_PATIENT = 2
+_PAUSE = 0.005
+"""Seconds before the third try, doubled for each further one."""
 MAX_SEQUENCES = 1_000
 """Sequences that a batch draws from (a single draft may need a few more): about 3 ms of the engine's time."""
 _MAX_REFERENCES = 20_000
@@ -206,7 +209,10 @@ class Ingest:
                 _answer([follower], _repeat(follower.draft, leader))
 
     async def _commit(self, items: list[_Item]) -> None:
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
+            if attempt >= _PATIENT and len(items) == 1:
+                # Somebody changes this very conversation again and again. Alone, so that no other draft waits too.
+                await asyncio.sleep(_PAUSE * 2 ** (attempt - _PATIENT))
             pending = await self._without_prior([item for item in items if not item.answer.done()])
             resolved = await self._resolve(pending)
             if not resolved:

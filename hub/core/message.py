@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NewType, TypeAlias
@@ -72,6 +73,7 @@ class Message:
     control: bool = False
     """It tells of a change and is nothing to be read: never unread, never a conversation's last message."""
     reply_to: MessageId | None = None
+    """The message that this one answers; of a control message the one that it changes."""
     forward_of: MessageId | None = None
     edited_at: datetime | None = None
 
@@ -159,18 +161,22 @@ class IdempotencyClaim:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The body of a message is another one. A recalled message stays recalled, and of two edits the later seq wins."""
+    """The body of a message is another one. A recalled message stays recalled, and of two edits the later seq wins.
+    `seq` is the message's own; `mentioned` are who of `mentions` was found (nobody is mentioned anew by an edit)."""
 
     message: MessageId
     body: str
     mentions: tuple[str, ...] = ()
+    seq: int = 0
+    mentioned: tuple[UserKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """The body of a message is gone; its kind becomes RECALLED."""
+    """The body of a message is gone; its kind becomes RECALLED. `seq` is the message's own."""
 
     message: MessageId
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +198,16 @@ class Pinned:
     added: bool = True
 
 
-Change: TypeAlias = Edited | Recalled | Reacted | Pinned
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A user does not want to see these messages of a conversation any more; nobody else is concerned."""
+
+    user: UserKey
+    conversation: ConversationId
+    seqs: tuple[int, ...]
+
+
+Change: TypeAlias = Edited | Recalled | Reacted | Pinned | Hidden
 """What a control message changes."""
 
 
@@ -221,6 +236,8 @@ class Draft:
     forward_of: MessageId | None = None
     change: Change | None = None
     """What the commit of this control message does to other messages, in the same transaction."""
+    mentioned: tuple[UserKey, ...] = ()
+    """The numbers of those of `mentions` who are members; SYSTEM stands for everybody."""
     also: tuple[UserKey, ...] = ()
     """Users who get a reference beside the members (or, where there are no references, as the only ones): who was
     just added or removed."""
@@ -242,7 +259,8 @@ class Accepted:
 class Published:
     """A committed message with the references to it: what goes to tails and sockets.
 
-    `grew` means that the conversation is read-diffused: there are no entries, members pull by `seq`.
+    `grew` means that the conversation is read-diffused: members pull by `seq`, and only those named by the draft's
+    `also` have entries.
     """
 
     message: Message
@@ -266,6 +284,15 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class ReactionCount:
+    """How many users put an emoji to a message, and whether the reader is one of them."""
+
+    emoji: str
+    count: int
+    mine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryPage:
     """Messages of one conversation in ascending seq."""
 
@@ -276,3 +303,7 @@ class HistoryPage:
     low: int = 0
     high: int = 0
     """The lowest and highest seq that the page covers, closed numbers included: where the next page starts."""
+    reactions: Mapping[MessageId, tuple[ReactionCount, ...]] = field(default_factory=dict)
+    """Of those of the messages that have any."""
+    quoted: tuple[Message, ...] = ()
+    """What messages of the page answer and is not on the page itself."""

@@ -314,11 +314,14 @@ class People(Protocol):
         ...
 
     async def members(self, conversation: ConversationId, user: UserKey) -> Sequence[UserKey]:
-        """The members, if `user` is one of them (else errors.NotFound); at most the fan-out limit."""
+        """The members, if `user` is one of them (else errors.NotFound); at most the fan-out limit. Of a direct
+        conversation in which one has blocked the other: only `user`."""
         ...
 
-    async def read_diffused(self, user: UserKey) -> Collection[ConversationId]:
-        """The conversations of this user that have no entries in queues."""
+    async def read_diffused(self, user: UserKey) -> Mapping[ConversationId, int]:
+        """The conversations of this user of which something may not be in the queue: read-diffused ones, and those that
+        were so up to a number that the user has not read past. With it the newest number that has to be pulled and
+        is not read, 0 for none."""
         ...
 
     async def seen(self, users: Mapping[UserKey, datetime]) -> None:
@@ -381,8 +384,8 @@ class Housekeeping(Protocol):
         """Forget Idempotency-Keys used before a time. Returns how many."""
         ...
 
-    async def expire_messages(self, before: datetime) -> int:
-        """Remove messages older than a time, with the notifications, deliveries and references that belong to them.
-        Returns how many. The highest number of each sequence stays in use, so that none begins again: its message
-        becomes a tombstone, its reference stays."""
+    async def expire_messages(self, before: datetime, *, app: AppId) -> int:
+        """Remove messages of an app that are older than a time, with the notifications, deliveries and references that
+        belong to them. Returns how many. The highest number of each sequence stays in use, so that none begins
+        again: its message becomes a tombstone, its reference stays."""
         ...

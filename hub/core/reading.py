@@ -5,49 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
+from hub.core.body_cache import BodyCache
+from hub.core.chat_ports import ChatStore
+from hub.core.contact_ports import ClearedMarks, Unseen
 from hub.core.conversation import ConversationKind
-from hub.core.errors import NotFound, QueueUnavailable, Unavailable
+from hub.core.errors import QueueUnavailable, Unavailable
+from hub.core.gathered import Gathered
+from hub.core.group_rules import not_there
+from hub.core.groups import GroupStore
 from hub.core.message import (
     TOMBSTONE,
     ConversationId,
     Entry,
     HistoryPage,
     Message,
-    MessageId,
     Page,
     SeqKey,
     UserKey,
 )
 from hub.core.ports import Clock, MessageStore, Tail
 from hub.core.sequence import GapWatch, contiguous
+from hub.core.showing import Showing, View
 
 log = logging.getLogger("hub.reading")
 
 _REBUILDS = 32
-
-
-class BodyCache:
-    """The bodies of the newest messages: a burst of readers costs the store one query, not one each."""
-
-    def __init__(self, *, capacity: int = 4_096, max_body: int = 8_192) -> None:
-        self._capacity = capacity
-        self._max_body = max_body
-        self._bodies: OrderedDict[MessageId, Message] = OrderedDict()
-
-    def put(self, messages: Collection[Message]) -> None:
-        """Remember these, except the large ones."""
-        for message in messages:
-            if len(message.body) <= self._max_body:
-                self._bodies[message.id] = message
-        while len(self._bodies) > self._capacity:
-            self._bodies.popitem(last=False)
-
-    def known(self, messages: Collection[MessageId]) -> dict[MessageId, Message]:
-        """Those of them that are here, for the caller to hold: a moment later the cache may have let go of them."""
-        return {id_: self._bodies[id_] for id_ in messages if id_ in self._bodies}
 
 
 class Reader:
@@ -62,13 +46,23 @@ class Reader:
         gaps: GapWatch,
         tail_size: int,
         clock: Clock,
+        groups: GroupStore | None = None,
+        cleared: ClearedMarks | None = None,
+        chat: ChatStore | None = None,
     ) -> None:
+        """`cleared` hides what a user has cleared or hidden from pages of the queue; histories know by themselves.
+        Without `chat` histories show no reactions."""
         self._store = store
+        self._groups = groups
+        self._cleared = cleared
+        self._showing = None if chat is None else Showing(store=store, chat=chat, clock=clock)
         self._tail = tail
         self._bodies = bodies
         self._gaps = gaps
         self._tail_size = tail_size
         self._clock = clock
+        # After a restart thousands of queues are asked for at once.
+        self._heads: Gathered[SeqKey, int] = Gathered(store.heads)
         self._rebuilding: dict[UserKey, asyncio.Task[None]] = {}
 
     async def aclose(self) -> None:
@@ -93,7 +87,8 @@ class Reader:
             return await self._rebase(user, after)
         some = entries[:limit]
         reached = some[-1].user_seq if some else after
-        return Page(tuple(await self._with_bodies(some)), next=reached, more=len(entries) > limit)
+        pairs = await self._without_unseen(user, await self._with_bodies(some))
+        return Page(tuple(pairs), next=reached, more=len(entries) > limit)
 
     async def head(self, user: UserKey) -> int:
         """The newest committed number of a queue."""
@@ -130,19 +125,23 @@ class Reader:
 
         `reader` None is the business system. Raises NotFound for who is not in it.
         """
-        floor = await self._floor(conversation, reader)
-        if floor is None:
+        view = await self._view(conversation, reader)
+        if view.inbox:
             assert reader is not None  # noqa: S101  (only readers have an inbox)
             rows = await self._store.inbox_history(
                 reader, conversation, after=after, before=before, limit=limit + 1
             )
-            return self._history_page(rows, after=after, limit=limit, floor=0)
-        lowest = None if after is None else max(after, floor)
-        rows = await self._store.history(conversation, after=lowest, before=before, limit=limit + 1)
-        gap = None
-        if lowest is not None and before is None:
-            rows, gap = await self._up_to_gap(SeqKey.of_conversation(conversation), lowest, rows)
-        return self._history_page(rows, after=lowest, limit=limit, floor=floor, gap=gap)
+            page = self._history_page(rows, after=after, limit=limit, floor=view.floor)
+        else:
+            lowest = None if after is None else max(after, view.floor)
+            rows = await self._store.history(conversation, after=lowest, before=before, limit=limit + 1)
+            gap = None
+            if lowest is not None and before is None:
+                rows, gap = await self._up_to_gap(SeqKey.of_conversation(conversation), lowest, rows)
+            page = self._history_page(rows, after=lowest, limit=limit, floor=view.floor, gap=gap)
+        if self._showing is None or not page.messages:
+            return page
+        return await self._showing.dressed(page, reader, view)
 
     async def _up_to_gap(
         self, key: SeqKey, after: int, rows: Sequence[Message]
@@ -180,20 +179,22 @@ class Reader:
         low, high = (some[0].seq, some[-1].seq) if some else (0, 0)
         return HistoryPage(visible, more=more, gap=gap, low=low, high=high)
 
-    async def _floor(self, conversation: ConversationId, reader: UserKey | None) -> int | None:
-        """The seq above which the reader sees messages; None for an inbox, where references decide."""
+    async def _view(self, conversation: ConversationId, reader: UserKey | None) -> View:
+        """What of a conversation the reader sees; of an inbox what references say."""
         snapshot = (await self._store.conversations([conversation])).get(conversation)
-        missing = NotFound("conversation_not_found", "There is no such conversation, or you are not in it.")
         if snapshot is None:
-            raise missing
+            raise not_there()
         if reader is None:
-            return 0
+            return View()
+        own = await self._store.membership(conversation, reader)
         if snapshot.kind is ConversationKind.INBOX:
-            return None
-        membership = await self._store.membership(conversation, reader)
-        if membership is None:
-            raise missing
-        return membership.joined_seq
+            return View(own.cleared_seq if own is not None else 0, hides=True, inbox=True)
+        if own is not None:
+            return View(max(own.joined_seq, own.cleared_seq), hides=own.hides)
+        public = snapshot.kind is ConversationKind.THREAD and snapshot.speech.open
+        if public and self._groups is not None and await self._groups.reads_open(conversation, reader):
+            return View()
+        raise not_there()
 
     async def _from_tail(self, user: UserKey, after: int, limit: int) -> Sequence[Entry] | None:
         try:
@@ -205,8 +206,7 @@ class Reader:
         return entries
 
     async def _committed_head(self, user: UserKey) -> int:
-        key = SeqKey.of_user(user)
-        return (await self._store.heads([key])).get(key, 0)
+        return await self._heads.get(SeqKey.of_user(user)) or 0
 
     async def _rebase(self, user: UserKey, after: int) -> Page:
         head = await self._committed_head(user)
@@ -218,10 +218,11 @@ class Reader:
         bodies = self._bodies.known(wanted)
         missing = wanted - bodies.keys()
         if missing:
+            since = self._bodies.forgotten
             # The cache is not asked again: while the store was read, and by what comes from it now, it may have let
             # go of what it had. Only what the store itself does not have may be shown as a closed number.
             loaded = await self._store.messages(missing)
-            self._bodies.put(loaded.values())
+            self._bodies.put(loaded.values(), since=since)
             bodies.update(loaded)
         now = self._clock()
         pairs: list[tuple[Entry, Message | None]] = []
@@ -231,6 +232,23 @@ class Reader:
                 message = None
             pairs.append((entry, message))
         return pairs
+
+    async def _without_unseen(
+        self, user: UserKey, pairs: list[tuple[Entry, Message | None]]
+    ) -> list[tuple[Entry, Message | None]]:
+        """Numbers of messages that the user has cleared or hidden stay, for contiguity; what they said does not.
+        Changes are told all the same: nobody should miss having been removed."""
+        spans: dict[ConversationId, tuple[int, int]] = {}
+        for _, message in pairs:
+            if message is not None and not message.control:
+                low, high = spans.get(message.conversation, (message.seq, message.seq))
+                spans[message.conversation] = (min(low, message.seq), max(high, message.seq))
+        if self._cleared is None or not spans:
+            return pairs
+        unseen = await self._cleared.unseen(user, spans)
+        if not unseen.cleared and not unseen.hidden:
+            return pairs
+        return [(entry, None if _is_unseen(message, unseen) else message) for entry, message in pairs]
 
     def _rebuild_soon(self, user: UserKey) -> None:
         """Only where the tail itself has said that it is not sure: what it loses from then on, it notices, and is not
@@ -254,3 +272,10 @@ class Reader:
                 await self._tail.rebuild(user, entries, head=entries[-1].user_seq if entries else 0)
         except (QueueUnavailable, Unavailable):
             return
+
+
+def _is_unseen(message: Message | None, unseen: Unseen) -> bool:
+    if message is None or message.control:
+        return False
+    place = message.conversation
+    return message.seq <= unseen.cleared.get(place, 0) or (place, message.seq) in unseen.hidden

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Sequence
 
+from hub.core.bodies import RECALL
 from hub.core.channel import Lane, Registry
 from hub.core.control import INBOX, CancelReport, RecallLine, RecallReport, RecallResult
 from hub.core.conversation import inbox_id
@@ -19,18 +20,13 @@ from hub.core.message import (
     Draft,
     MessageId,
     NotificationId,
+    Recalled,
     ToConversation,
     ToInbox,
 )
 from hub.core.outcome import Reason
 from hub.core.ports import Clock, DeliveryStore, MessageStore, NewId, NotificationRow
-from hub.core.routing_ports import RoutingStore
 from hub.core.scheduling import Appointments
-
-RECALLED_KIND = "recalled"
-"""The kind of a message whose body is gone."""
-RECALL_KIND = "recall"
-"""The kind of the control message that tells devices to let go of it: `{"message": …, "notification": …}`."""
 
 
 class Recall:
@@ -41,23 +37,19 @@ class Recall:
         *,
         deliveries: DeliveryStore,
         messages: MessageStore,
-        routing: RoutingStore,
         dispatcher: Dispatcher,
         appointments: Appointments,
         channels: Registry,
         submit: Callable[[Draft], Awaitable[Accepted]],
-        scrubbed: Callable[[MessageId], Awaitable[None]],
         clock: Clock,
         new_id: NewId,
     ) -> None:
         self._deliveries = deliveries
         self._messages = messages
-        self._routing = routing
         self._dispatcher = dispatcher
         self._appointments = appointments
         self._channels = channels
         self._submit = submit
-        self._scrubbed = scrubbed
         self._clock = clock
         self._new_id = new_id
 
@@ -82,8 +74,6 @@ class Recall:
         found = await self._found(app, id_)
         rows = await self._dispatcher.cancel(app, id_, Reason.RECALLED)
         await self._submit(await self._notice(found))
-        await self._routing.scrub(found.message, kind=RECALLED_KIND, body="{}")
-        await self._scrubbed(found.message)
         inline = self._channels.on_lane(Lane.INLINE)
         lines = [RecallLine(user, INBOX, RecallResult.RECALLED) for user in found.recipients]
         lines += [RecallLine(row.user, row.channel, _truth(row, inline), row.id) for row in _by_hop(rows)]
@@ -96,9 +86,10 @@ class Recall:
         return found
 
     async def _notice(self, found: NotificationRow) -> Draft:
-        """The control message, to whoever the notification went to."""
+        """The control message, to whoever the notification went to: its commit takes the body out of the store."""
         bodies = await self._messages.messages([found.message])
         place = bodies[found.message].conversation if found.message in bodies else inbox_id(found.app)
+        seq = bodies[found.message].seq if found.message in bodies else 0
         inbox = place == inbox_id(found.app)
         return Draft(
             id=MessageId(self._new_id("msg")),
@@ -106,12 +97,14 @@ class Recall:
             sender=SYSTEM,
             sender_id=None,
             to=ToInbox(found.recipients) if inbox else ToConversation(place),
-            kind=RECALL_KIND,
+            kind=RECALL,
             body=json.dumps({"message": found.message, "notification": found.id}),
             created_at=self._clock(),
             client_msg_id=f"recall:{found.id}",
             as_member=False,
             control=True,
+            reply_to=found.message,
+            change=Recalled(found.message, seq),
         )
 
 

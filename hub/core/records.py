@@ -10,10 +10,12 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from hub.core.caps import FrequencyCap
-from hub.core.conversation import ConversationKind, Fanout, Role
+from hub.core.conversation import Role
 from hub.core.delivery import DeliveryId, DeliveryState
-from hub.core.message import AppId, ConversationId, Message, MessageId, NotificationId, UserKey
+from hub.core.message import AppId, Message, MessageId, NotificationId, UserKey
+from hub.core.own_state import NOTHING_KEPT, OwnState
 from hub.core.policy import Policy
+from hub.core.records_groups import ConversationRecord as ConversationRecord
 from hub.core.worktime import DEFAULT_CALENDAR, WorkCalendar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -62,6 +64,8 @@ class AppSettings:
     calendar: WorkCalendar = DEFAULT_CALENDAR
     """What waits are counted in where a policy's clock is the working hours."""
     caps: tuple[FrequencyCap, ...] = ()
+    retention: timedelta | None = None
+    media_max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,21 +160,6 @@ class DeviceRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationRecord:
-    """A conversation. `metadata` is a JSON object."""
-
-    id: ConversationId
-    app: AppId
-    kind: ConversationKind
-    title: str
-    fanout: Fanout
-    version: int
-    member_count: int
-    metadata: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class OwnPart:
     """How one member stands to a conversation. `unread` looks at the newest messages only (UNREAD_WINDOW)."""
 
@@ -178,6 +167,9 @@ class OwnPart:
     read_seq: int
     muted: bool
     unread: int
+    mention: int = 0
+    """The highest unread seq that mentions the member, or everybody; 0 for none."""
+    state: OwnState = NOTHING_KEPT
 
 
 UNREAD_WINDOW = 200
@@ -192,6 +184,8 @@ class ConversationView:
     last: Message | None = None
     mine: OwnPart | None = None
     people: tuple[str, ...] = ()
+    announced: bool = False
+    """An announcement stands at its top."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from hub.core.control import EventScope, ReplayFilter, ScheduledRow, ScheduledState
 from hub.core.delivery import Delivery, DeliveryId
-from hub.core.message import AppId, MessageId, NotificationId, UserKey
+from hub.core.message import AppId, NotificationId, UserKey
 from hub.core.outcome import Reason
 from hub.core.records import AppSettings
 
@@ -116,10 +116,6 @@ class RoutingStore(Protocol):
     ) -> bool:
         """Note how it ended. Only one that waits can be canceled; its keys may be used again then. False where it was
         too late."""
-        ...
-
-    async def scrub(self, message: MessageId, *, kind: str, body: str) -> None:
-        """Replace a message's body: what was said is gone from the store."""
         ...
 
     async def forget_routing(self, before: datetime) -> int:

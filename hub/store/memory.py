@@ -24,7 +24,7 @@ from hub.core.message import (
 )
 from hub.core.ports import Batch, Clock, NotificationRow, Prior
 from hub.store.clock import utc_now
-from hub.store.memory_messages import MemoryMessages
+from hub.store.memory_chat import MemoryChat
 
 _MADE_VERSION = 1
 
@@ -43,8 +43,8 @@ class _Claim:
     at: datetime
 
 
-class MemoryStore(MemoryMessages):
-    """`MessageStore`, `DeliveryStore` and `Housekeeping`."""
+class MemoryStore(MemoryChat):
+    """`MessageStore`, `ChatStore`, `DeliveryStore` and `Housekeeping`."""
 
     def __init__(self, *, clock: Clock = utc_now, idempotency_ttl: timedelta = timedelta(hours=24)) -> None:
         super().__init__(clock=clock)
@@ -95,6 +95,8 @@ class MemoryStore(MemoryMessages):
                 self.put_conversation(replace(conversation, version=_MADE_VERSION))
         for draft, item in zip(batch.drafts, batch.published, strict=True):
             self._put(draft, item, batch.at)
+        for draft, item in zip(batch.drafts, batch.published, strict=True):
+            self._apply(draft, item.message)
         self._put_deliveries(batch.deliveries)
         self._batches[batch.id] = _Committed(batch.at, batch.published)
         await self.mark_published(batch.published_batches)
@@ -170,7 +172,14 @@ class MemoryStore(MemoryMessages):
     ) -> Sequence[tuple[str, Sequence[Published]]]:
         oldest = sorted(ids, key=lambda id_: (self._batches[id_].at, id_))[skip : skip + limit]
         return [
-            (id_, [p for p in self._batches[id_].published if p.message.id in self._messages])
+            (
+                id_,
+                [
+                    replace(p, message=self._messages[p.message.id])
+                    for p in self._batches[id_].published
+                    if p.message.id in self._messages
+                ],
+            )
             for id_ in oldest
         ]
 
@@ -190,9 +199,9 @@ class MemoryStore(MemoryMessages):
             del self._claims[key]
         return len(old)
 
-    async def expire_messages(self, before: datetime) -> int:
+    async def expire_messages(self, before: datetime, *, app: AppId) -> int:
         """See the port."""
-        old = [m for m in self._messages.values() if m.created_at < before]
+        old = [m for m in self._messages.values() if m.app == app and m.created_at < before]
         removed = sum(self._expire(message) for message in old)
         for user, queue in self._queues.items():
             while len(queue.numbers) > 1 and queue.entries[queue.numbers[0]].message not in self._messages:

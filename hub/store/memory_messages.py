@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from hub.core.conversation import Conversation, ConversationKind, Fanout, Membership, Role
+from hub.core.conversation import FREE, Conversation, ConversationKind, Fanout, Membership, Role, Speech
 from hub.core.message import (
     SYSTEM,
     TOMBSTONE,
@@ -35,6 +35,7 @@ class _Conversation:
     kind: ConversationKind
     fanout: Fanout
     version: int
+    speech: Speech = FREE
     members: dict[UserKey, Membership] = field(default_factory=dict)
     messages: dict[int, MessageId] = field(default_factory=dict)
     numbers: list[int] = field(default_factory=list)
@@ -73,6 +74,7 @@ class MemoryMessages(MemoryDeliveries):
         else:
             known.version += 1
             known.fanout = conversation.fanout
+        known.speech = conversation.speech
         before = known.members
         known.members = {
             user: before.get(user) or Membership(_role(conversation, user), 0, 0)
@@ -99,7 +101,9 @@ class MemoryMessages(MemoryDeliveries):
         whole = known.fanout is Fanout.WRITE and known.kind is not ConversationKind.INBOX
         members = tuple(sorted(known.members)) if whole else ()
         readonly = frozenset(user for user in members if known.members[user].role is Role.READONLY)
-        return Conversation(id_, known.app, known.kind, known.fanout, known.version, members, readonly)
+        return Conversation(
+            id_, known.app, known.kind, known.fanout, known.version, members, readonly, known.speech
+        )
 
     async def membership(self, conversation: ConversationId, user: UserKey) -> Membership | None:
         """See the port."""

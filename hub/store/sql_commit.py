@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.errors import SequenceTaken, StaleConversation
 from hub.core.ports import Batch
-from hub.store import sql_batch, sqlite_commit
+from hub.store import sql_batch, sql_changes, sqlite_commit
 from hub.store.columns import UtcTime
 from hub.store.sql_bulk import Listing, insert_all
 from hub.store.sql_engine import Database, Dialect
@@ -75,6 +75,7 @@ class SqlCommit:
         await self._check_versions(connection, batch)
         await self._forget_old_claims(connection, batch)
         await insert_all(connection, self._dialect, sql_batch.insertions(batch))
+        await sql_changes.run(connection, sql_changes.all_steps(batch, self._dialect))
         if batch.published_batches:
             await self._mark_published(connection, batch.published_batches)
 

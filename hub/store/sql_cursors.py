@@ -7,9 +7,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, and_, func, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, func, literal, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from hub.core.contact_ports import Unseen
 from hub.core.conversation import ConversationKind
 from hub.core.message import (
     SYSTEM,
@@ -26,12 +27,13 @@ from hub.core.message import (
 from hub.core.ports import NewId
 from hub.store import sql_rows as rows
 from hub.store.columns import to_micros
+from hub.store.schema import metadata
 from hub.store.sql_bulk import Clash, Insertion, Listing, insert_all
 from hub.store.sql_engine import Database
-from hub.store.tables import metadata
 
 CONVERSATION = metadata.tables["conversation"]
 DEVICE = metadata.tables["device"]
+HIDDEN = metadata.tables["hidden"]
 MEMBER = metadata.tables["member"]
 MESSAGE = metadata.tables["message"]
 QUEUE_ENTRY = metadata.tables["queue_entry"]
@@ -64,6 +66,8 @@ class SqlCursors:
         self._apps = select(CONVERSATION.c.id, CONVERSATION.c.app_id).where(
             CONVERSATION.c.id.in_(self._conversations.select)
         )
+        self._spans = Listing(self._dialect, id=str, low=int, high=int)
+        self._unseen = _unseen(self._spans)
         acked = self._acked.select.subquery("acked")
         self._forward = (
             update(DEVICE)
@@ -118,6 +122,15 @@ class SqlCursors:
         found = await self._database.rows(query, self._users.of(sorted(users)))
         return {UserKey(row.user_id): int(row.reached) for row in found}
 
+    async def unseen(self, user: UserKey, spans: Mapping[ConversationId, tuple[int, int]]) -> Unseen:
+        """See contact_ports.ClearedMarks."""
+        listed = [(id_, low, high) for id_, (low, high) in sorted(spans.items())]
+        found = await self._database.rows(self._unseen, self._spans.of(listed) | {"viewer": user})
+        return Unseen(
+            {ConversationId(row.conversation_id): row.seq for row in found if row.cleared},
+            frozenset((ConversationId(row.conversation_id), row.seq) for row in found if not row.cleared),
+        )
+
     async def _move_forward(self, connection: AsyncConnection, moves: Mapping[str, Any]) -> None:
         await connection.execute(self._forward, moves)
 
@@ -138,13 +151,18 @@ class SqlCursors:
         self, connection: AsyncConnection, user: UserKey, conversation: ConversationId, seq: int
     ) -> tuple[int, int, Collection[UserKey]] | None:
         own = and_(MEMBER.c.conversation_id == conversation, MEMBER.c.user_id == user)
-        place = (await connection.execute(_standing(user, conversation))).one()
+        place = (await connection.execute(_standing(user, conversation))).one_or_none()
+        if place is None or not _moves(place, seq):
+            return None
         if place.read_seq is None:
             since = to_micros(place.created_at)
             row = (conversation, user, "member", 0, 0, False, since)
             await _readers.run(connection, self._dialect, [row])
         locked = select(MEMBER.c.read_seq, MEMBER.c.joined_seq).where(own).with_for_update()
-        old, joined = (await connection.execute(locked)).one()
+        mine = (await connection.execute(locked)).one_or_none()
+        if mine is None:
+            return None  # taken out a moment ago
+        old, joined = mine
         new = min(seq, place.head or 0)
         if new <= old:
             return None
@@ -159,6 +177,23 @@ class SqlCursors:
 def _tombstone(app: AppId, conversation: ConversationId, seq: int, new_id: NewId, now: datetime) -> Message:
     id_ = MessageId(new_id("msg"))
     return Message(id_, app, conversation, seq, SYSTEM, None, TOMBSTONE, "null", now)
+
+
+def _unseen(spans: Listing) -> Any:
+    """What a viewer has cleared (True) and hidden in conversations, of which the spans are listed."""
+    viewer = bindparam("viewer", type_=BigInteger)
+    listed = spans.select.subquery("listed")
+    cleared = select(MEMBER.c.conversation_id, MEMBER.c.cleared_seq.label("seq"), literal(1).label("cleared"))
+    hidden = select(HIDDEN.c.conversation_id, HIDDEN.c.seq, literal(0).label("cleared"))
+    there = HIDDEN.c.conversation_id == listed.c.id
+    return union_all(
+        cleared.join_from(listed, MEMBER, MEMBER.c.conversation_id == listed.c.id).where(
+            MEMBER.c.user_id == viewer, MEMBER.c.cleared_seq > 0
+        ),
+        hidden.join_from(listed, HIDDEN, there).where(
+            HIDDEN.c.user_id == viewer, HIDDEN.c.seq.between(listed.c.low, listed.c.high)
+        ),
+    )
 
 
 def _standing(user: UserKey, conversation: ConversationId) -> Any:

@@ -23,9 +23,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.delivery import Delivery, DeliveryId, DeliveryState
-from hub.core.message import SYSTEM, TOMBSTONE, SeqKind
+from hub.core.message import SYSTEM, TOMBSTONE, AppId, ConversationId, SeqKind
 from hub.core.ports import CLOCKS_APART, Parked
 from hub.store.columns import to_micros
+from hub.store.hanging import drop_hanging, drop_marks
 from hub.store.sql_bulk import Clash, Insertion, Listing
 from hub.store.sql_engine import Database
 from hub.store.sql_messages import by_number, conversation_heads, user_heads
@@ -88,7 +89,7 @@ class SqlHousekeeping:
             select(
                 MESSAGE.c.id, MESSAGE.c.conversation_id, MESSAGE.c.seq, MESSAGE.c.kind, MESSAGE.c.created_at
             )
-            .where(MESSAGE.c.id > bindparam("place"))
+            .where(MESSAGE.c.app_id == bindparam("app"), MESSAGE.c.id > bindparam("place"))
             .order_by(MESSAGE.c.id)
             .limit(_CHUNK)
         )
@@ -180,18 +181,19 @@ class SqlHousekeeping:
 
     async def forget_batches(self, before: datetime) -> int:
         """See the port."""
-        old = PUBLISH_BATCH.c.published.is_(True) & (PUBLISH_BATCH.c.created_at < before)
+        done = PUBLISH_BATCH.c.published.is_(True) & PUBLISH_BATCH.c.indexed.is_(True)
+        old = done & (PUBLISH_BATCH.c.created_at < before)
         return await self._forget(PUBLISH_BATCH, old)
 
     async def forget_idempotency(self, before: datetime) -> int:
         """See the port."""
         return await self._forget(IDEMPOTENCY, IDEMPOTENCY.c.created_at < before)
 
-    async def expire_messages(self, before: datetime) -> int:
+    async def expire_messages(self, before: datetime, *, app: AppId) -> int:
         """See the port. Ids sort by time: the old ones come first, and the first page with a newer one is the last."""
         removed, place = 0, ""
         while True:
-            page = await self._database.rows(self._oldest, {"place": place})
+            page = await self._database.rows(self._oldest, {"app": app, "place": place})
             old = [row for row in page if row.created_at < before]
             if old:
                 removed += await self._expire(old)
@@ -199,7 +201,7 @@ class SqlHousekeeping:
                 break
             place = page[-1].id
         if removed:
-            await self._trim_queues()
+            await self._trim_queues(app)
         return removed
 
     async def _forget(self, table: Table, old: ColumnElement[bool]) -> int:
@@ -227,7 +229,11 @@ class SqlHousekeeping:
             gone = [row.id for row in page if (row.conversation_id, row.seq) not in newest]
             all_of_them = self._ids.of([row.id for row in page])
             await connection.execute(self._drop_notifications, all_of_them)
-            await self._raise_floors(connection, SeqKind.CONVERSATION, _highest(page, set(gone)))
+            await drop_hanging(connection, [(row.id, row.conversation_id, row.seq) for row in page])
+            floors = _highest(page, set(gone))
+            await self._raise_floors(connection, SeqKind.CONVERSATION, floors)
+            for conversation, seq in floors.items():
+                await drop_marks(connection, ConversationId(conversation), seq)
             removed = await _count(connection, self._drop_messages, self._ids.of(gone))
             return removed + len([row for row in kept if row.kind != TOMBSTONE])
 
@@ -269,10 +275,11 @@ class SqlHousekeeping:
 
             await self._database.write(work)
 
-    async def _trim_queues(self) -> None:
+    async def _trim_queues(self, app: AppId) -> None:
         """Remove the references before each queue's first living one; the newest stays, for its number."""
         last = -1
-        query = select(USER.c.id).where(USER.c.id > bindparam("last")).order_by(USER.c.id).limit(_USERS)
+        mine = (USER.c.app_id == app, USER.c.id > bindparam("last"))
+        query = select(USER.c.id).where(*mine).order_by(USER.c.id).limit(_USERS)
         while users := await self._database.rows(query, {"last": last}):
             last = users[-1].id
             floors = await self._floors([row.id for row in users])

@@ -6,10 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, select, union_all
+from sqlalchemy import Row, Select, and_, exists, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.core.conversation import Conversation, ConversationKind, Fanout, Membership, Role
+from hub.core.conversation import (
+    FREE,
+    Conversation,
+    ConversationKind,
+    Fanout,
+    Membership,
+    Role,
+    Speech,
+)
 from hub.core.message import (
     AppId,
     ConversationId,
@@ -22,11 +30,12 @@ from hub.core.message import (
     UserKey,
 )
 from hub.store import sql_rows as rows
+from hub.store.schema import metadata
 from hub.store.sql_bulk import Listing
 from hub.store.sql_engine import Database
-from hub.store.tables import metadata
 
 CONVERSATION = metadata.tables["conversation"]
+HIDDEN = metadata.tables["hidden"]
 MEMBER = metadata.tables["member"]
 MESSAGE = metadata.tables["message"]
 PUBLISH_BATCH = metadata.tables["publish_batch"]
@@ -35,7 +44,14 @@ RETENTION_FLOOR = metadata.tables["retention_floor"]
 
 # Bodies fetched by one statement: bounds its memory and time.
 _BODIES = 2_000
+_LEADERS = (Role.OWNER.value, Role.ADMIN.value)
 _entry_columns = [QUEUE_ENTRY.c[name] for name in rows.ENTRY_COLUMNS]
+# Whether pages of this conversation have to be looked through for what the member has hidden.
+_HIDES = (
+    exists()
+    .where(HIDDEN.c.user_id == MEMBER.c.user_id, HIDDEN.c.conversation_id == MEMBER.c.conversation_id)
+    .label("hides")
+)
 _message_columns = [MESSAGE.c[name] for name in rows.MESSAGE_COLUMNS]
 
 
@@ -61,9 +77,11 @@ class SqlMessages:
 
     async def membership(self, conversation: ConversationId, user: UserKey) -> Membership | None:
         """See the port."""
-        query = select(MEMBER).where(MEMBER.c.conversation_id == conversation, MEMBER.c.user_id == user)
+        query = select(MEMBER, _HIDES).where(
+            MEMBER.c.conversation_id == conversation, MEMBER.c.user_id == user
+        )
         found = await self._database.rows(query)
-        return next((Membership(Role(row.role), row.joined_seq, row.read_seq) for row in found), None)
+        return next((_membership(row) for row in found), None)
 
     async def heads(self, keys: Collection[SeqKey]) -> Mapping[SeqKey, int]:
         """See the port. One query for users, one for conversations."""
@@ -202,6 +220,17 @@ class SqlMessages:
         return found
 
 
+def _membership(row: Row[Any]) -> Membership:
+    return Membership(
+        role=Role(row.role),
+        joined_seq=row.joined_seq,
+        read_seq=row.read_seq,
+        silenced_until=row.silenced_until,
+        cleared_seq=getattr(row, "cleared_seq", 0),
+        hides=bool(row.hides),
+    )
+
+
 def _snapshots(ids: Listing) -> Select[Any]:
     """Conversations with their members in one statement, so that both are of one moment.
 
@@ -219,8 +248,13 @@ def _snapshots(ids: Listing) -> Select[Any]:
             CONVERSATION.c.kind,
             CONVERSATION.c.fanout,
             CONVERSATION.c.version,
+            CONVERSATION.c.silenced,
+            CONVERSATION.c.dissolved_at,
+            CONVERSATION.c.is_open,
             MEMBER.c.user_id,
             MEMBER.c.role,
+            MEMBER.c.silenced_until,
+            MEMBER.c.blocked,
         )
         .join_from(CONVERSATION, MEMBER, has_members, isouter=True)
         .where(CONVERSATION.c.id.in_(ids.select))
@@ -239,6 +273,26 @@ def _snapshot(found: Sequence[Row[Any]]) -> Conversation:
         version=first.version,
         members=tuple(UserKey(row.user_id) for row in members),
         readonly=frozenset(UserKey(row.user_id) for row in members if row.role == Role.READONLY.value),
+        speech=_speech(first, members),
+        blocked=frozenset(UserKey(row.user_id) for row in members if row.blocked),
+    )
+
+
+def _speech(conversation: Row[Any], members: Sequence[Row[Any]]) -> Speech:
+    """Most conversations are as free as any: they share one value."""
+    silenced_until = {
+        UserKey(row.user_id): row.silenced_until for row in members if row.silenced_until is not None
+    }
+    restricted = conversation.silenced or conversation.dissolved_at is not None or conversation.is_open
+    if not restricted and not silenced_until:
+        return FREE
+    leaders = [row.user_id for row in members if row.role in _LEADERS] if conversation.silenced else ()
+    return Speech(
+        silenced=bool(conversation.silenced),
+        leaders=frozenset(map(UserKey, leaders)),
+        silenced_until=silenced_until,
+        dissolved=conversation.dissolved_at is not None,
+        open=bool(conversation.is_open),
     )
 
 

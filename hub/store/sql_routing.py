@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, or_, select
 
 from hub.core.control import EventScope, ReplayFilter
 from hub.core.delivery import Delivery, DeliveryId, DeliveryState
-from hub.core.message import AppId, MessageId, NotificationId
+from hub.core.message import AppId, NotificationId
+from hub.core.ports import Clock
 from hub.core.records import AppSettings
 from hub.core.routing_ports import Facts
 from hub.store import sql_rows as rows
+from hub.store.clock import utc_now
 from hub.store.sql_bulk import Listing
 from hub.store.sql_engine import Database
 from hub.store.tables import metadata
@@ -36,8 +39,9 @@ _recipients = msgspec.json.Decoder(frozenset[int])
 class SqlRouting:
     """`RoutingStore`: what is read and looked for. Counts and gatherings are in sql_gathering."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Clock = utc_now) -> None:
         self._database = database
+        self._clock = clock
         self._ids = Listing(database.dialect, id=str)
         self._names = Listing(database.dialect, id=str)
         self._numbers = Listing(database.dialect, id=int)
@@ -62,11 +66,17 @@ class SqlRouting:
         if not rows:
             return {}
         places = sorted({row.conversation for row in rows})
-        query = select(MEMBER.c.conversation_id, MEMBER.c.user_id, MEMBER.c.read_seq, MEMBER.c.muted).where(
-            MEMBER.c.conversation_id.in_(places), MEMBER.c.user_id.in_(self._numbers.select)
-        )
+        query = select(
+            MEMBER.c.conversation_id,
+            MEMBER.c.user_id,
+            MEMBER.c.read_seq,
+            MEMBER.c.muted,
+            MEMBER.c.muted_until,
+        ).where(MEMBER.c.conversation_id.in_(places), MEMBER.c.user_id.in_(self._numbers.select))
         found = await self._database.rows(query, self._numbers.of(sorted({row.user for row in rows})))
-        return {(row.conversation_id, row.user_id): (row.read_seq, row.muted) for row in found}
+        return {
+            (row.conversation_id, row.user_id): (row.read_seq, _quiet(row, self._clock())) for row in found
+        }
 
     async def _newer(self, ids: Collection[NotificationId]) -> Mapping[NotificationId, frozenset[int]]:
         """Who was sent something newer under the same collapse key, by the older notification."""
@@ -160,10 +170,10 @@ class SqlRouting:
         query = query.order_by(DELIVERY.c.created_at, DELIVERY.c.id).limit(wanted.limit)
         return [rows.delivery_of(row) for row in await self._database.rows(query)]
 
-    async def scrub(self, message: MessageId, *, kind: str, body: str) -> None:
-        """See the port."""
-        change = update(MESSAGE).where(MESSAGE.c.id == message).values(kind=kind, body=body)
-        await self._database.write(lambda connection: connection.execute(change))
+
+def _quiet(member: Row[Any], now: datetime) -> bool:
+    """Whether a member has muted the conversation at the moment."""
+    return member.muted and (member.muted_until is None or member.muted_until > now)
 
 
 def _narrowed(wanted: ReplayFilter) -> list[Any]:

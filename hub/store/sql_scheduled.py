@@ -32,7 +32,9 @@ from hub.store.tables import metadata
 from hub.store.tables_routing import Scheduled
 
 SCHEDULED = metadata.tables[str(Scheduled.__tablename__)]
-_KINDS: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Draft).items() if name != "to"}
+# A target is kept in a shape of its own; what is sent at a time is a notification, and changes nothing.
+_APART = frozenset({"to", "change"})
+_KINDS: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Draft).items() if name not in _APART}
 _CHUNK = 200
 _DETAIL = 200
 _ENDED = [ScheduledState.SENT.value, ScheduledState.CANCELED.value, ScheduledState.REFUSED.value]
@@ -168,7 +170,7 @@ def encode(draft: Draft) -> str:
             to = _Target(users=users)
         case _:
             assert_never(draft.to)
-    words = {field.name: getattr(draft, field.name) for field in fields(draft) if field.name != "to"}
+    words = {field.name: getattr(draft, field.name) for field in fields(draft) if field.name not in _APART}
     return msgspec.json.encode({**words, "to": to}).decode()
 
 

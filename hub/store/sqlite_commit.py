@@ -13,9 +13,10 @@ import msgspec
 
 from hub.core.errors import StaleConversation
 from hub.core.ports import Batch
-from hub.store import sql_batch
+from hub.store import sql_batch, sql_changes
 from hub.store.columns import to_micros
 from hub.store.sql_bulk import sqlite_statements
+from hub.store.sql_engine import Dialect
 
 # Those that moved, not all: normally there is no row to fetch.
 _MOVED = """
@@ -41,6 +42,7 @@ def commit(connection: sqlite3.Connection, *, batch: Batch, ttl: timedelta) -> N
         connection.execute(_FORGET_CLAIMS, (_json(keys), stale))
     for statement, values in sqlite_statements(sql_batch.insertions(batch)):
         connection.execute(statement, values)
+    sql_changes.run_sqlite(connection, sql_changes.all_steps(batch, Dialect.SQLITE))
     if batch.published_batches:
         connection.execute(_MARK, (_json(batch.published_batches),))
 

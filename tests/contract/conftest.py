@@ -11,7 +11,7 @@ from hub.store.migrate import upgrade
 from tests.contract.books_world import BooksWorld, memory_world, populate, sql_books
 from tests.contract.hooks_world import Hooks, MemoryHooks, sql_hooks
 from tests.contract.store_world import MemoryWorld, World, sql_world
-from tests.services import DatabaseServer
+from tests.services import DatabaseServer, RedisServer
 
 SQL = [
     "sqlite",
@@ -35,7 +35,9 @@ def store_kind(request: pytest.FixtureRequest) -> str:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests of the contract run over all stores, those that ask for SQL over the databases."""
-    if {"world", "shelf", "hooks"} & set(metafunc.fixturenames):
+    if "world" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", ["memory", *SQL, "plan1"], indirect=True)
+    elif {"shelf", "hooks"} & set(metafunc.fixturenames):
         metafunc.parametrize("store_kind", ["memory", *SQL], indirect=True)
     elif "migrated_url" in metafunc.fixturenames:
         metafunc.parametrize("store_kind", SQL, indirect=True)
@@ -50,7 +52,7 @@ def migrated_url(
 ) -> str:
     """The URL of a migrated database of this kind."""
     if store_kind not in migrated_urls:
-        if store_kind == "sqlite":
+        if store_kind in ("sqlite", "plan1"):
             url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('store') / 'hub.db'}"
         else:
             server: DatabaseServer = request.getfixturevalue(_SERVERS[store_kind])
@@ -66,7 +68,14 @@ async def world(request: pytest.FixtureRequest, store_kind: str) -> AsyncIterato
     if store_kind == "memory":
         yield MemoryWorld()
         return
-    async with sql_world(request.getfixturevalue("migrated_url")) as made:
+    url = request.getfixturevalue("migrated_url")
+    if store_kind == "plan1":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        server.flush()
+        async with sql_world(url, redis_url=server.url) as made:
+            yield made
+        return
+    async with sql_world(url) as made:
         yield made
 
 

@@ -1,5 +1,5 @@
 """What a store's contract needs around it: people, conversations and devices, which other parts of the hub make,
-and a look at what no port shows. One world over memory, one over SQL."""
+and a look at what no port shows. One world over memory, one over SQL, with either plan."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from sqlalchemy import delete, func, insert, select, update
 from hub.core.conversation import Conversation, ConversationKind, Fanout
 from hub.core.delivery import DeliveryId
 from hub.core.message import AppId, ConversationId, DeviceKey, UserKey
-from hub.core.ports import DeliveryStore, Housekeeping, MessageStore
+from hub.core.ports import Clock, DeliveryStore, Housekeeping, MessageStore
+from hub.redis_link import open_redis
 from hub.settings import Settings
 from hub.store.memory import MemoryStore
+from hub.store.plan1 import Plan1Store
 from hub.store.schema import metadata
 from hub.store.sql import SqlStore, open_store
+from hub.store.sql_engine import open_database
 
 APP = AppId("app_1")
 NOW = datetime(2026, 3, 1, 9, 12, 30, 123_457, tzinfo=UTC)
@@ -230,12 +233,17 @@ class SqlWorld:
 
 
 @asynccontextmanager
-async def sql_world(url: str) -> AsyncIterator[SqlWorld]:
-    """A world in a migrated database, emptied first."""
-    settings = Settings(database_url=url, idempotency_ttl=TTL)
+async def sql_world(url: str, *, redis_url: str = "") -> AsyncIterator[SqlWorld]:
+    """A world in a migrated database, emptied first; with a Redis URL (emptied by the caller) it is plan 1's."""
+    settings = Settings(
+        database_url=url,
+        redis_url=redis_url,
+        store="redis" if redis_url else "sql",
+        idempotency_ttl=TTL,
+    )
     async with (
-        open_store(settings, clock=lambda: NOW) as store,
-        open_store(settings, clock=lambda: NOW) as sibling,
+        open_chosen_store(settings, clock=lambda: NOW) as store,
+        open_chosen_store(settings, clock=lambda: NOW) as sibling,
     ):
         async with store.database.writing() as connection:
             for table in reversed(metadata.sorted_tables):
@@ -243,6 +251,17 @@ async def sql_world(url: str) -> AsyncIterator[SqlWorld]:
             row = {"id": APP, "name": "", "settings": "{}", "created_at": NOW}
             await connection.execute(insert(metadata.tables["app"]).values(row))
         yield SqlWorld(store, sibling, await _make_people(store, 5))
+
+
+@asynccontextmanager
+async def open_chosen_store(settings: Settings, *, clock: Clock) -> AsyncIterator[SqlStore]:
+    """The store of either plan, without what a start checks."""
+    if settings.store == "sql":
+        async with open_store(settings, clock=clock) as store:
+            yield store
+        return
+    async with open_database(settings) as database, open_redis(settings.redis) as link:
+        yield Plan1Store(database, settings, link, clock=clock)
 
 
 async def _make_people(store: SqlStore, count: int) -> tuple[UserKey, ...]:

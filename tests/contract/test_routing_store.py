@@ -281,14 +281,6 @@ async def test_settings_are_read_with_what_older_hubs_left_out(base: SqlWorld) -
     assert await store.settings_of(AppId("app_none")) == AppSettings()
 
 
-async def test_a_scrubbed_message_keeps_its_place_and_nothing_else(base: SqlWorld) -> None:
-    store = store_of(base)
-    _, (row,) = await told(base, base.people[:1], 1)
-    await store.scrub(row.message, kind="recalled", body="{}")
-    message = (await store.messages([row.message]))[row.message]
-    assert (message.kind, message.body, message.seq) == ("recalled", "{}", 1)
-
-
 @pytest.mark.parametrize(
     "to", [ToInbox((UserKey(1), UserKey(2))), ToUser(UserKey(3)), ToConversation(inbox().id)]
 )
