@@ -17,6 +17,7 @@ from hub.core.errors import Refused
 from hub.core.ports import Clock, NewId
 from hub.core.records import PageRequest, Slice
 from hub.store.directory_cache import Caches
+from hub.store.elsewhere import MessagesElsewhere
 from hub.store.secrets import SecretBox
 from hub.store.sql_engine import Database
 from hub.store.tables import metadata
@@ -59,6 +60,9 @@ class Basis:
     clock: Clock
     new_id: NewId
     fanout_limit: int
+    group_limit: int = 200_000
+    elsewhere: MessagesElsewhere | None = None
+    """Asked for messages and references where they are not in the database."""
 
 
 def insert_ignore(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> Insert:

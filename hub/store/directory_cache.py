@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +21,10 @@ V = TypeVar("V")
 
 FRESH = 3.0
 """Seconds for which an answer counts as true: a revocation is seen within five, on every node."""
+
+
+NUMBERS_HOLD = timedelta(seconds=120)
+"""How long another node may take a removed user's name for the old number."""
 
 
 class Remembered(Generic[K, V]):
@@ -68,17 +72,31 @@ class Remembered(Generic[K, V]):
 
 
 class Numbers:
-    """The hub's numbers of users, both ways. They never change, so only the bound makes it forget."""
+    """The hub's numbers of users, both ways. They change with the removal of a user only, of which another node may not
+    have heard: a number is believed for `NUMBERS_HOLD` at most. What a number was called may be known for longer."""
 
     def __init__(self, capacity: int = 200_000) -> None:
         self._capacity = capacity
         self._keys: OrderedDict[tuple[AppId, str], UserKey] = OrderedDict()
+        self._older: OrderedDict[tuple[AppId, str], UserKey] = OrderedDict()
+        self._since = time.monotonic()
         self._ids: OrderedDict[UserKey, str] = OrderedDict()
 
     def keys(self, app: AppId, user_ids: Collection[str]) -> dict[str, UserKey]:
         """The numbers that are known here."""
-        known = self._keys
-        return {user_id: known[app, user_id] for user_id in user_ids if (app, user_id) in known}
+        if time.monotonic() - self._since > NUMBERS_HOLD.total_seconds() / 2:
+            self._older, self._keys, self._since = self._keys, OrderedDict(), time.monotonic()
+        found: dict[str, UserKey] = {}
+        for user_id in user_ids:
+            number = self._keys.get((app, user_id)) or self._older.get((app, user_id))
+            if number is not None:
+                found[user_id] = number
+        return found
+
+    def forget(self, app: AppId, user_id: str) -> None:
+        """This name is somebody else's now, or nobody's."""
+        for known in (self._keys, self._older):
+            known.pop((app, user_id), None)
 
     def ids(self, keys: Collection[UserKey]) -> dict[UserKey, str]:
         """The product's ids that are known here."""

@@ -38,6 +38,8 @@ from hub.store.directory_base import (
     dumps,
 )
 from hub.store.directory_config import StoredPolicy, api_key_of, app_of, signing_key_of
+from hub.store.directory_contacts import ContactWrites
+from hub.store.directory_groups import GroupWrites
 from hub.store.directory_users import write_users
 from hub.store.secrets import bearer_of, digest, new_secret
 from hub.store.sql_errors import Fault
@@ -46,7 +48,7 @@ from hub.store.webhooks_change import WebhookWrites
 from hub.store.wechat_change import AccountWrites
 
 
-class SqlChange(WebhookWrites, AccountWrites):
+class SqlChange(GroupWrites, ContactWrites, WebhookWrites, AccountWrites):
     """Implements core.directory.Change on one open transaction."""
 
     def __init__(
@@ -254,6 +256,11 @@ class ChangeContext:
             await self._leave(kind, error, trace)
         except DBAPIError as failed:
             raise _translated(failed) from failed
+        except Unavailable:
+            # The way out calls a deadlock an absence of the database. It is neither: a repeat will do.
+            if isinstance(error, DBAPIError) and sql_errors.fault(error) is Fault.AGAIN:
+                raise _translated(error) from None
+            raise
         if isinstance(error, DBAPIError):
             raise _translated(error) from error
         if error is None and self._change is not None:

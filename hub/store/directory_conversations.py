@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, and_, bindparam, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select
 
-from hub.core.conversation import ConversationKind, Fanout, Role, inbox_id
+from hub.core.conversation import ConversationKind, Fanout, Role
 from hub.core.errors import NotFound
 from hub.core.message import (
     TOMBSTONE,
@@ -26,7 +24,6 @@ from hub.core.records import (
     ConversationRecord,
     ConversationView,
     MemberRecord,
-    OwnPart,
     PageRequest,
     Slice,
 )
@@ -35,7 +32,6 @@ from hub.store.directory_base import (
     CONVERSATION,
     MEMBER,
     MESSAGE,
-    QUEUE_ENTRY,
     USER,
     Basis,
     BigInt,
@@ -44,9 +40,13 @@ from hub.store.directory_base import (
     slice_of,
     values_of,
 )
+from hub.store.directory_lists import Lists
+from hub.store.group_rows import group_of
+from hub.store.sql_engine import Database
 
 _LAST = MESSAGE.alias("last")
 _ANY = MESSAGE.alias("any_message")
+_TOP = MESSAGE.alias("top_message")
 _COLUMNS = tuple(column.label(f"c_{column.name}") for column in CONVERSATION.c)
 _LAST_COLUMNS = tuple(column.label(f"l_{column.name}") for column in _LAST.c)
 _WIDTH = len(_COLUMNS)
@@ -56,7 +56,7 @@ _NOT_FOUND = "There is no such conversation, or you are not in it."
 
 def conversation_of(values: Sequence[Any]) -> ConversationRecord:
     """A row of the conversation table, in the order of its columns, as a value."""
-    (id_, app, kind, title, fanout, version, member_count, metadata, created_at) = values
+    (id_, app, kind, title, fanout, version, member_count, metadata, created_at) = values[:9]
     return ConversationRecord(
         id=id_,
         app=app,
@@ -67,6 +67,7 @@ def conversation_of(values: Sequence[Any]) -> ConversationRecord:
         member_count=member_count,
         metadata=metadata,
         created_at=created_at,
+        group=group_of(values[9:]),
     )
 
 
@@ -112,60 +113,21 @@ def _member_of(row: Row[Any]) -> MemberRecord:
     )
 
 
-def _newest(column: ColumnElement[Any], after: ColumnElement[int] | int = 0) -> ColumnElement[int]:
-    """The seq of a conversation's newest message past `after`; closed numbers are not messages."""
+def _newest(column: ColumnElement[Any]) -> ColumnElement[int]:
+    """The seq of a conversation's newest message, among its newest UNREAD_WINDOW numbers: no change, no closed one."""
+    top = select(func.max(_TOP.c.seq)).where(_TOP.c.conversation_id == column).correlate(CONVERSATION)
     query = (
         select(_ANY.c.seq)
-        .where(_ANY.c.conversation_id == column, _ANY.c.seq > after, _ANY.c.kind != TOMBSTONE)
+        .where(
+            _ANY.c.conversation_id == column,
+            _ANY.c.seq > top.scalar_subquery() - UNREAD_WINDOW,
+            _ANY.c.control.is_(False),
+            _ANY.c.kind != TOMBSTONE,
+        )
         .order_by(_ANY.c.seq.desc())
         .limit(1)
     )
-    return query.correlate(MEMBER, CONVERSATION).scalar_subquery()
-
-
-_VIEWER = bindparam("viewer", type_=BigInteger)
-
-
-@cache
-def _unread() -> Select[Any]:
-    """Messages of others past the viewer's cursor, among the newest UNREAD_WINDOW, for each of `conversations`."""
-    top = select(func.max(_ANY.c.seq)).where(_ANY.c.conversation_id == MEMBER.c.conversation_id)
-    count = (
-        select(func.count())
-        .select_from(MESSAGE)
-        .correlate(MEMBER)
-        .where(
-            MESSAGE.c.conversation_id == MEMBER.c.conversation_id,
-            MESSAGE.c.seq > MEMBER.c.read_seq,
-            MESSAGE.c.seq > MEMBER.c.joined_seq,
-            MESSAGE.c.seq > top.correlate(MEMBER).scalar_subquery() - UNREAD_WINDOW,
-            MESSAGE.c.sender_id != _VIEWER,
-            MESSAGE.c.kind != TOMBSTONE,
-        )
-    )
-    return select(MEMBER.c.conversation_id, count.scalar_subquery().label("unread")).where(
-        MEMBER.c.user_id == _VIEWER,
-        MEMBER.c.conversation_id.in_(bindparam("conversations", expanding=True)),
-    )
-
-
-_ACTIVITY = func.coalesce(_LAST.c.created_at, CONVERSATION.c.created_at)
-
-
-@cache
-def _as_member() -> Select[Any]:
-    """Built once: it is large, and its parameter `viewer` says whose view it is."""
-    last = and_(
-        _LAST.c.conversation_id == CONVERSATION.c.id,
-        _LAST.c.seq == _newest(MEMBER.c.conversation_id, MEMBER.c.joined_seq),
-    )
-    return (
-        select(*_COLUMNS, *_LAST_COLUMNS, MEMBER.c.role, MEMBER.c.read_seq, MEMBER.c.muted)
-        .select_from(
-            MEMBER.join(CONVERSATION, CONVERSATION.c.id == MEMBER.c.conversation_id).outerjoin(_LAST, last)
-        )
-        .where(MEMBER.c.user_id == _VIEWER)
-    )
+    return query.correlate(CONVERSATION).scalar_subquery()
 
 
 @cache
@@ -178,23 +140,15 @@ def _people() -> Select[Any]:
     )
 
 
-def _view_of(row: Row[Any]) -> ConversationView:
-    own = OwnPart(Role(row.role), row.read_seq, row.muted, unread=0)
-    return ConversationView(conversation_of(row[:_WIDTH]), message_of(row[_WIDTH:_BOTH]), own)
-
-
 def _plain_view_of(row: Row[Any]) -> ConversationView:
     return ConversationView(conversation_of(row[:_WIDTH]), message_of(row[_WIDTH:_BOTH]))
-
-
-def _activity_of(view: ConversationView) -> datetime:
-    return view.last.created_at if view.last else view.record.created_at
 
 
 class ConversationReads:
     """The directory's questions about conversations and who is in them."""
 
     _basis: Basis
+    _lists: Lists
 
     async def conversation(self, app: AppId, conversation: ConversationId) -> ConversationRecord:
         """One conversation. Raises NotFound."""
@@ -208,18 +162,13 @@ class ConversationReads:
         self, app: AppId, conversation: ConversationId, *, viewer: UserKey | None
     ) -> ConversationView:
         """One conversation as a member sees it, or (None) as the business system does. Raises NotFound."""
-        if viewer is not None and conversation == inbox_id(app):
-            inbox = await self._inbox(app, viewer)
-            if inbox is None:
-                raise NotFound("conversation_not_found", _NOT_FOUND)
-            return inbox
-        query = self._plain() if viewer is None else _as_member()
-        query = query.where(CONVERSATION.c.id == conversation, CONVERSATION.c.app_id == app)
-        rows = await self._basis.database.rows(query, {} if viewer is None else {"viewer": viewer})
+        if viewer is not None:
+            return await self._lists.view(app, conversation, viewer)
+        query = self._plain().where(CONVERSATION.c.id == conversation, CONVERSATION.c.app_id == app)
+        rows = await self._basis.database.rows(query)
         if not rows:
             raise NotFound("conversation_not_found", _NOT_FOUND)
-        view = _plain_view_of(rows[0]) if viewer is None else _view_of(rows[0])
-        return (await self._completed([view], viewer))[0]
+        return (await self._completed([_plain_view_of(rows[0])]))[0]
 
     async def conversations(
         self, app: AppId, *, kind: ConversationKind | None, page: PageRequest
@@ -243,21 +192,7 @@ class ConversationReads:
 
     async def conversations_of(self, app: AppId, user: UserKey, page: PageRequest) -> Slice[ConversationView]:
         """A user's conversations with last message and unread: the inbox first, then by last activity."""
-        query = _as_member().where(CONVERSATION.c.kind != ConversationKind.INBOX)
-        if page.after is not None:
-            at, last_id = values_of(page.after, tuple[Micros, str])
-            query = query.where(_before(_ACTIVITY, at, last_id))
-        found = await slice_of(
-            self._basis.database,
-            query.order_by(_ACTIVITY.desc(), CONVERSATION.c.id.desc()),
-            page,
-            read=_view_of,
-            mark=lambda row: place(to_micros(_activity_of(_view_of(row))), row.c_id),
-            parameters={"viewer": user},
-        )
-        views = await self._completed(found.items, user)
-        inbox = await self._inbox(app, user) if page.after is None else None
-        return Slice([*([inbox] if inbox else []), *views], found.next)
+        return await self._lists.views(app, user, page)
 
     async def is_member(self, conversation: ConversationId, user: UserKey) -> bool:
         """Whether this user is in it."""
@@ -287,71 +222,30 @@ class ConversationReads:
         last = and_(_LAST.c.conversation_id == CONVERSATION.c.id, _LAST.c.seq == _newest(CONVERSATION.c.id))
         return select(*_COLUMNS, *_LAST_COLUMNS).select_from(CONVERSATION.outerjoin(_LAST, last))
 
-    async def _completed(
-        self, views: Sequence[ConversationView], viewer: UserKey | None = None
-    ) -> list[ConversationView]:
-        """With the viewer's unread, and with the people of direct ones, which have no title to show. Asked for the
-        page only: both cost per conversation.
-        """
-        people: dict[str, list[str]] = {}
-        unread: dict[str, int] = {}
-        direct = [v.record.id for v in views if v.record.kind is ConversationKind.DIRECT]
-
-        async def work(connection: AsyncConnection) -> None:
-            people.clear()
-            if direct:
-                for row in await connection.execute(_people(), {"conversations": direct}):
-                    people.setdefault(row.conversation_id, []).append(row.user_id)
-            if viewer is not None and views:
-                asked = {"viewer": viewer, "conversations": [v.record.id for v in views]}
-                rows = await connection.execute(_unread(), asked)
-                unread.update({row.conversation_id: row.unread for row in rows})
-
-        await self._basis.database.read(work)
+    async def _completed(self, views: Sequence[ConversationView]) -> list[ConversationView]:
+        """With the people of direct ones, which have no title to show, and with what was said last where messages are
+        not in SQL."""
+        people = await people_of(
+            self._basis.database, [v.record.id for v in views if v.record.kind is ConversationKind.DIRECT]
+        )
+        elsewhere = self._basis.elsewhere
+        last = {} if elsewhere is None else await elsewhere.newest({v.record.id: 0 for v in views})
         return [
-            replace(
-                view,
-                mine=view.mine and replace(view.mine, unread=unread.get(view.record.id, 0)),
-                people=tuple(people.get(view.record.id, ())),
-            )
+            replace(view, last=last.get(view.record.id, view.last), people=people.get(view.record.id, ()))
             for view in views
         ]
 
-    async def _inbox(self, app: AppId, user: UserKey) -> ConversationView | None:
-        """The inbox as this user sees it: only what was sent to them, found by the references in their queue."""
-        conversation = inbox_id(app)
 
-        async def work(connection: AsyncConnection) -> ConversationView | None:
-            newest = select(func.max(QUEUE_ENTRY.c.inbox_seq)).where(QUEUE_ENTRY.c.user_id == user)
-            top = (await connection.execute(newest)).scalar()
-            if top is None:
-                return None
-            query = self._plain().where(CONVERSATION.c.id == conversation, CONVERSATION.c.app_id == app)
-            row = (await connection.execute(query)).one_or_none()
-            if row is None:
-                return None
-            last = select(MESSAGE).where(MESSAGE.c.conversation_id == conversation, MESSAGE.c.seq == top)
-            found = (await connection.execute(last)).one_or_none()
-            own = await _inbox_part(connection, conversation, user)
-            return ConversationView(conversation_of(row[:_WIDTH]), message_of(found) if found else None, own)
-
-        return await self._basis.database.read(work)
-
-
-async def _inbox_part(connection: AsyncConnection, conversation: ConversationId, user: UserKey) -> OwnPart:
-    cursor = select(MEMBER.c.read_seq, MEMBER.c.muted).where(
-        MEMBER.c.conversation_id == conversation, MEMBER.c.user_id == user
-    )
-    mine = (await connection.execute(cursor)).one_or_none()
-    read_seq = mine.read_seq if mine else 0
-    newer = (
-        select(QUEUE_ENTRY.c.inbox_seq)
-        .where(QUEUE_ENTRY.c.user_id == user, QUEUE_ENTRY.c.inbox_seq > read_seq)
-        .limit(UNREAD_WINDOW)
-        .subquery()
-    )
-    unread = (await connection.execute(select(func.count()).select_from(newer))).scalar_one()
-    return OwnPart(Role.READONLY, read_seq, bool(mine.muted) if mine else False, unread)
+async def people_of(
+    database: Database, conversations: Sequence[ConversationId]
+) -> Mapping[ConversationId, tuple[str, ...]]:
+    """The product's ids of the people of direct conversations."""
+    found: dict[ConversationId, tuple[str, ...]] = {}
+    if conversations:
+        for row in await database.rows(_people(), {"conversations": list(conversations)}):
+            place = ConversationId(row.conversation_id)
+            found[place] = (*found.get(place, ()), row.user_id)
+    return found
 
 
 def _before(moment: ColumnElement[Any], micros: int, last_id: str) -> ColumnElement[bool]:

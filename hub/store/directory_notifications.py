@@ -100,13 +100,21 @@ class NotificationReads:
     async def notification(self, app: AppId, notification: str) -> NotificationView:
         """One notification with what each recipient has of it. Raises NotFound."""
 
+        elsewhere = self._basis.elsewhere
+
         async def work(connection: AsyncConnection) -> NotificationView:
             row = await _notification_row(connection, app, notification)
-            body = select(MESSAGE).where(MESSAGE.c.id == row.message_id)
-            found = (await connection.execute(body)).one_or_none()
-            message = message_of(found) if found else None
             users = [UserKey(key) for key in msgspec.json.decode(row.recipients)]
+            if elsewhere is None:
+                body = select(MESSAGE).where(MESSAGE.c.id == row.message_id)
+                found = (await connection.execute(body)).one_or_none()
+                message = message_of(found) if found else None
+            else:
+                message = (await elsewhere.messages([MessageId(row.message_id)])).get(row.message_id)
             progress = await _progress(connection, app, row, users, message)
+            if elsewhere is not None and message is not None and message.conversation == inbox_id(app):
+                numbers = await elsewhere.numbers(message, users, inbox=True)
+                progress.queue.update({int(user): number for user, number in numbers.items()})
             people = tuple(_recipient(user, progress, message) for user in users if user in progress.names)
             return _view_of(row, message, people)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, func, select
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hub.core.conversation import inbox_id
 from hub.core.delivery import DeliveryState
 from hub.core.errors import NotFound
-from hub.core.message import AppId, UserKey
+from hub.core.message import AppId, MessageId, UserKey
 from hub.core.records import AttemptView, DeliveryEventView, DeliveryStory, DeliveryView, RecipientView
 from hub.store.directory_base import (
     ATTEMPT,
@@ -27,6 +28,7 @@ from hub.store.directory_base import (
     Basis,
 )
 from hub.store.directory_notifications import delivery_of
+from hub.store.elsewhere import MessagesElsewhere
 
 _PUSHED = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED})
 
@@ -48,14 +50,34 @@ class StoryReads:
     async def standing(self, app: AppId, message: str, user: UserKey) -> RecipientView | None:
         """How far a message got with one user; None where it was not for them. Raises NotFound."""
 
+        elsewhere = self._basis.elsewhere
+        if elsewhere is not None:
+            return await self._standing_elsewhere(elsewhere, app, message, user)
+
         async def work(connection: AsyncConnection) -> RecipientView | None:
             query = select(MESSAGE).where(MESSAGE.c.id == message, MESSAGE.c.app_id == app)
             found = (await connection.execute(query)).one_or_none()
             if found is None:
                 raise NotFound("message_not_found", "There is no such message.")
-            return await _standing(connection, app, found, user)
+            number = await _queue_number(connection, app, found, user)
+            place = _Place(found.id, found.conversation_id, found.seq)
+            return await _standing(connection, app, place, user, number)
 
         return await self._basis.database.read(work)
+
+    async def _standing_elsewhere(
+        self, elsewhere: MessagesElsewhere, app: AppId, message: str, user: UserKey
+    ) -> RecipientView | None:
+        """The same where messages are not in the database."""
+        found = (await elsewhere.messages([MessageId(message)])).get(MessageId(message))
+        if found is None or found.app != app:
+            raise NotFound("message_not_found", "There is no such message.")
+        inbox = found.conversation == inbox_id(app)
+        number = (await elsewhere.numbers(found, [user], inbox=inbox)).get(user)
+        place = _Place(found.id, found.conversation, found.seq)
+        return await self._basis.database.read(
+            lambda connection: _standing(connection, app, place, user, number)
+        )
 
     async def stories(self, app: AppId, deliveries: Sequence[str]) -> Mapping[str, DeliveryStory]:
         """Deliveries with everything that happened to them, by id."""
@@ -105,12 +127,20 @@ def _deliveries(app: AppId, *only: Any) -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which message, and where it is."""
+
+    id: str
+    conversation_id: str
+    seq: int
+
+
 async def _standing(
-    connection: AsyncConnection, app: AppId, message: Row[Any], user: UserKey
+    connection: AsyncConnection, app: AppId, message: _Place, user: UserKey, number: int | None
 ) -> RecipientView | None:
     mine = _deliveries(app, DELIVERY.c.message_id == message.id, DELIVERY.c.user_id == user)
     deliveries = tuple(delivery_of(row) for row in await connection.execute(mine))
-    number = await _queue_number(connection, app, message, user)
     member = select(MEMBER.c.read_seq, MEMBER.c.joined_seq).where(
         MEMBER.c.conversation_id == message.conversation_id, MEMBER.c.user_id == user
     )

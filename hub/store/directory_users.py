@@ -23,6 +23,7 @@ from hub.store.directory_base import (
     slice_of,
     values_of,
 )
+from hub.store.removed_names import removed_at
 
 _CHUNK = 1_000
 
@@ -65,6 +66,10 @@ async def insert_users(
     """Add those that do not exist. In the order of their ids, so that two writers cannot wait for each other."""
     rows = [_new_row(app, user, now) for user in sorted(users, key=lambda user: user.id)]
     for start in range(0, len(rows), _CHUNK):
+        some = rows[start : start + _CHUNK]
+        removed = await removed_at(connection, app, [str(row["user_id"]) for row in some])
+        for row in some:
+            row["tokens_after"] = removed.get(str(row["user_id"]))
         await connection.execute(insert_ignore(connection, USER, rows[start : start + _CHUNK]))
 
 
@@ -155,7 +160,10 @@ class UserReads:
 
     async def users(self, app: AppId, page: PageRequest) -> Slice[UserRecord]:
         """The app's users, by their ids."""
-        query = select(USER).where(USER.c.app_id == app).order_by(USER.c.user_id)
+        # No id of a product has a slash: what begins with one is the shell of a user who was removed.
+        query = (
+            select(USER).where(USER.c.app_id == app, USER.c.user_id.not_like("/%")).order_by(USER.c.user_id)
+        )
         if page.after is not None:
             query = query.where(USER.c.user_id > values_of(page.after, tuple[str])[0])
         return await slice_of(
@@ -176,6 +184,12 @@ class UserReads:
             USER.c.id.in_(users), USER.c.last_seen_at.is_not(None)
         )
         return {UserKey(row.id): row.last_seen_at for row in await self._basis.database.rows(query)}
+
+    async def device(self, user: UserKey, device_id: str) -> DeviceRecord | None:
+        """One device of a user."""
+        query = select(DEVICE).where(DEVICE.c.user_id == user, DEVICE.c.device_id == device_id)
+        rows = await self._basis.database.rows(query)
+        return _device_of(rows[0]) if rows else None
 
     async def devices(self, user: UserKey, page: PageRequest) -> Slice[DeviceRecord]:
         """A user's devices."""

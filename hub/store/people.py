@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.conversation import ConversationKind, Fanout
 from hub.core.errors import NotFound, Refused
+from hub.core.gathered import Gathered
 from hub.core.identity import Device, EndUser, Platform, SocketPolicy
-from hub.core.message import AppId, ConversationId, DeviceKey, UserKey
+from hub.core.message import AppId, ConversationId, DeviceKey, SeqKey, UserKey
 from hub.core.records import is_user_id
-from hub.store.directory_base import APP, CONVERSATION, DEVICE, MEMBER, USER, Basis, insert_ignore
+from hub.store.directory_base import APP, CONVERSATION, DEVICE, MEMBER, MESSAGE, USER, Basis, insert_ignore
 from hub.store.directory_config import app_of
+from hub.store.directory_contacts import blocked_by
 from hub.store.directory_users import find_numbers
 from hub.store.tokens import Tokens
+
+log = logging.getLogger("hub.people")
 
 _NOTE_EVERY = timedelta(minutes=1)
 _MAX_DEVICES = 100
 _MAX_NAME = 128
 _CHUNK = 1_000
+
+
+class _New(NamedTuple):
+    """A device that nobody knew."""
+
+    user: UserKey
+    id: str
+    platform: str
+    name: str
+    at: datetime
+
+
+class _Note(NamedTuple):
+    """That a device was used."""
+
+    key: int
+    platform: str
+    name: str
+    at: datetime
 
 
 class SqlPeople:
@@ -32,6 +59,12 @@ class SqlPeople:
         self._basis = basis
         self._tokens = tokens
         self._sockets = sockets
+        # Thousands may say hello at once: what each of them asks is asked for all.
+        self._devices = Gathered(self._load_devices)
+        self._new = Gathered(self._add)
+        self._rooms = Gathered(self._load_rooms)
+        self._noting: set[asyncio.Task[Any]] = set()
+        self._notes = Gathered(self._note, most=500)
 
     async def authenticate(self, token: str) -> EndUser:
         """The user of a token. Refused codes: token_invalid, token_expired, token_revoked."""
@@ -43,23 +76,74 @@ class SqlPeople:
             raise Refused("device_invalid", f"A device id has 1 to {_MAX_NAME} printable characters.")
         name = "".join(ch for ch in name if ch.isprintable())[:_MAX_NAME]
         now = self._basis.clock()
-        mine = (DEVICE.c.user_id == user.key, DEVICE.c.device_id == device_id)
-        rows = await self._basis.database.rows(select(DEVICE).where(*mine))
-        if not rows:
-            await self._basis.database.write(
-                lambda connection: _add_device(connection, user.key, device_id, platform, name, now)
-            )
-            rows = await self._basis.database.rows(select(DEVICE).where(*mine))
-        row = rows[0]
-        changed = row.platform != platform or row.name != name
-        if changed or row.last_seen_at is None or row.last_seen_at < now - _NOTE_EVERY:
-
-            async def note(connection: AsyncConnection) -> None:
-                values = {"platform": platform, "name": name, "last_seen_at": now}
-                await connection.execute(update(DEVICE).where(*mine).values(values))
-
-            await self._basis.database.write(note)
+        row = await self._devices.get((user.key, device_id))
+        if row is None:
+            await self._new.get(_New(user.key, device_id, platform, name, now))
+            row = await self._devices.get((user.key, device_id))
+            if row is None:
+                text = "The device was forgotten while it said hello."
+                raise Refused("device_not_found", text)
+        if row.platform != platform or row.name != name:
+            await self._notes.get(_Note(row.id, platform, name, now))
+        elif row.last_seen_at is None or row.last_seen_at < now - _NOTE_EVERY:
+            self._note_soon(_Note(row.id, platform, name, now))
         return Device(DeviceKey(row.id), device_id, platform, name, row.cursor)
+
+    async def _load_devices(
+        self, wanted: Sequence[tuple[UserKey, str]]
+    ) -> Mapping[tuple[UserKey, str], Row[Any]]:
+        users, names = sorted({user for user, _ in wanted}), sorted({name for _, name in wanted})
+        query = select(DEVICE).where(DEVICE.c.user_id.in_(users), DEVICE.c.device_id.in_(names))
+        rows = await self._basis.database.rows(query)
+        return {(UserKey(row.user_id), row.device_id): row for row in rows}
+
+    async def _add(self, wanted: Sequence[_New]) -> Mapping[_New, None]:
+        # In one order, so that two nodes that add the same devices do not wait for each other.
+        rows = [
+            {
+                "user_id": new.user,
+                "device_id": new.id,
+                "platform": new.platform,
+                "name": new.name,
+                "cursor": 0,
+                "created_at": new.at,
+                "last_seen_at": new.at,
+            }
+            for new in sorted(wanted)
+        ]
+
+        async def work(connection: AsyncConnection) -> None:
+            await _make_room(connection, {new.user for new in wanted})
+            await connection.execute(insert_ignore(connection, DEVICE, rows))
+
+        await self._basis.database.write(work)
+        return {}
+
+    def _note_soon(self, note: _Note) -> None:
+        """Nobody waits for it, and nothing is lost with it: it is noted again."""
+        task = asyncio.ensure_future(self._notes.get(note))
+        self._noting.add(task)
+        task.add_done_callback(self._noted)
+
+    def _noted(self, task: asyncio.Task[Any]) -> None:
+        self._noting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.info("devices_not_noted", extra={"error": str(error)[:200]})
+
+    async def _note(self, notes: Sequence[_Note]) -> Mapping[_Note, None]:
+        statement = (
+            update(DEVICE)
+            .where(DEVICE.c.id == bindparam("key"))
+            .values(platform=bindparam("on"), name=bindparam("called"), last_seen_at=bindparam("at"))
+        )
+        # In one order, so that two nodes that note the same devices do not wait for each other.
+        rows = [{"key": n.key, "on": n.platform, "called": n.name, "at": n.at} for n in sorted(notes)]
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(statement, rows)
+
+        await self._basis.database.write(work)
+        return {}
 
     async def socket_policy(self, app: AppId) -> SocketPolicy:
         """The app's socket rules. May be a few seconds old."""
@@ -99,7 +183,8 @@ class SqlPeople:
         return known
 
     async def acquainted(self, user: UserKey, app: AppId, user_ids: Collection[str]) -> Mapping[str, UserKey]:
-        """Those of `user_ids` that share a direct or group conversation with `user`, and the user's own id."""
+        """Those of `user_ids` that share a direct or group conversation with `user` and have not blocked her, and the
+        user's own id."""
         own, others = MEMBER.alias("own"), MEMBER.alias("others")
         shared = (
             select(others.c.user_id)
@@ -111,7 +196,8 @@ class SqlPeople:
             .where(
                 own.c.user_id == user,
                 others.c.user_id == USER.c.id,
-                CONVERSATION.c.kind != ConversationKind.INBOX,
+                # In an open thread anybody may be beside anybody: that makes nobody acquainted.
+                CONVERSATION.c.kind.in_([ConversationKind.DIRECT, ConversationKind.GROUP]),
             )
             .exists()
         )
@@ -119,6 +205,7 @@ class SqlPeople:
             USER.c.app_id == app,
             USER.c.user_id.in_(sorted(filter(is_user_id, user_ids))),
             or_(USER.c.id == user, shared),
+            ~blocked_by(user),
         )
         return {row.user_id: UserKey(row.id) for row in await self._basis.database.rows(query)}
 
@@ -126,7 +213,7 @@ class SqlPeople:
         """The members, if `user` is one of them (else errors.NotFound); at most the fan-out limit."""
         # Readers of the inbox have rows too, and know nothing of each other.
         mine = (
-            select(MEMBER.c.user_id)
+            select(MEMBER.c.user_id, MEMBER.c.blocked)
             .select_from(MEMBER.join(CONVERSATION, CONVERSATION.c.id == MEMBER.c.conversation_id))
             .where(MEMBER.c.conversation_id == conversation, CONVERSATION.c.kind != ConversationKind.INBOX)
         )
@@ -136,16 +223,51 @@ class SqlPeople:
         rows = await self._basis.database.rows(
             mine.order_by(MEMBER.c.user_id).limit(self._basis.fanout_limit)
         )
-        return [UserKey(row.user_id) for row in rows]
+        # Of two of whom one has blocked the other neither hears what the other does at the moment.
+        apart = any(row.blocked for row in rows)
+        return [UserKey(row.user_id) for row in rows if not apart or row.user_id == user]
 
-    async def read_diffused(self, user: UserKey) -> Collection[ConversationId]:
-        """The conversations of this user that have no entries in queues."""
-        query = (
-            select(CONVERSATION.c.id)
-            .select_from(MEMBER.join(CONVERSATION, CONVERSATION.c.id == MEMBER.c.conversation_id))
-            .where(MEMBER.c.user_id == user, CONVERSATION.c.fanout == Fanout.READ)
+    async def read_diffused(self, user: UserKey) -> Mapping[ConversationId, int]:
+        """See the port. A conversation that is write-diffused again counts up to its `read_until`."""
+        return await self._rooms.get(user) or {}
+
+    async def _load_rooms(self, users: Sequence[UserKey]) -> Mapping[UserKey, Mapping[ConversationId, int]]:
+        newest = (
+            select(MESSAGE.c.seq)
+            .where(MESSAGE.c.conversation_id == CONVERSATION.c.id)
+            .order_by(MESSAGE.c.seq.desc())
+            .limit(1)
+            .scalar_subquery()
         )
-        return [ConversationId(row.id) for row in await self._basis.database.rows(query)]
+        diffused = CONVERSATION.c.fanout == Fanout.READ
+        until = CONVERSATION.c.read_until
+        unread = and_(until > MEMBER.c.read_seq, until > MEMBER.c.joined_seq)
+        query = (
+            select(
+                MEMBER.c.user_id,
+                CONVERSATION.c.id,
+                case((diffused, newest), else_=until).label("newest"),
+                MEMBER.c.read_seq,
+                MEMBER.c.joined_seq,
+            )
+            .select_from(MEMBER.join(CONVERSATION, CONVERSATION.c.id == MEMBER.c.conversation_id))
+            .where(MEMBER.c.user_id.in_(users), or_(diffused, unread))
+        )
+        found: dict[UserKey, dict[ConversationId, int]] = {}
+        rows = await self._basis.database.rows(query)
+        tops = await self._tops({ConversationId(row.id) for row in rows if row.newest is None})
+        for row in rows:
+            top = row.newest or tops.get(ConversationId(row.id), 0)
+            unheard = top if top > max(row.read_seq, row.joined_seq) else 0
+            found.setdefault(UserKey(row.user_id), {})[ConversationId(row.id)] = unheard
+        return found
+
+    async def _tops(self, conversations: Collection[ConversationId]) -> Mapping[ConversationId, int]:
+        """The newest number of each, where messages are not in the database."""
+        if self._basis.elsewhere is None or not conversations:
+            return {}
+        keys = {SeqKey.of_conversation(id_): id_ for id_ in conversations}
+        return {keys[key]: head for key, head in (await self._basis.elsewhere.heads(list(keys))).items()}
 
     async def seen(self, users: Mapping[UserKey, datetime]) -> None:
         """When users were last online; only moves forward."""
@@ -168,26 +290,19 @@ class SqlPeople:
         await self._basis.database.write(work)
 
 
-async def _add_device(
-    connection: AsyncConnection, user: UserKey, device_id: str, platform: str, name: str, now: datetime
-) -> None:
-    """A new device; past the bound the one that was not seen for longest gives way."""
-    query = (
-        select(DEVICE.c.id)
-        .where(DEVICE.c.user_id == user)
-        .order_by(DEVICE.c.last_seen_at.desc(), DEVICE.c.id.desc())
+async def _make_room(connection: AsyncConnection, users: Collection[UserKey]) -> None:
+    """Past the bound of a user's devices the one that was not seen for longest gives way."""
+    full = (
+        select(DEVICE.c.user_id)
+        .where(DEVICE.c.user_id.in_(users))
+        .group_by(DEVICE.c.user_id)
+        .having(func.count() >= _MAX_DEVICES)
     )
-    kept = (await connection.execute(query)).scalars().all()
-    surplus = kept[_MAX_DEVICES - 1 :]
-    if surplus:
-        await connection.execute(delete(DEVICE).where(DEVICE.c.id.in_(surplus)))
-    row = {
-        "user_id": user,
-        "device_id": device_id,
-        "platform": platform,
-        "name": name,
-        "cursor": 0,
-        "created_at": now,
-        "last_seen_at": now,
-    }
-    await connection.execute(insert_ignore(connection, DEVICE, [row]))
+    for user in (await connection.execute(full)).scalars().all():
+        query = (
+            select(DEVICE.c.id)
+            .where(DEVICE.c.user_id == user)
+            .order_by(DEVICE.c.last_seen_at.desc(), DEVICE.c.id.desc())
+        )
+        kept = (await connection.execute(query)).scalars().all()
+        await connection.execute(delete(DEVICE).where(DEVICE.c.id.in_(kept[_MAX_DEVICES - 1 :])))

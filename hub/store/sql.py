@@ -19,6 +19,7 @@ from hub.store.sql_messages import SqlMessages
 from hub.store.sql_prior import SqlPrior
 from hub.store.sql_routing import SqlRouting
 from hub.store.sql_scheduled import SqlScheduled
+from hub.store.sql_written import SqlWritten
 
 
 class SqlStore:
@@ -32,7 +33,7 @@ class SqlStore:
         cursors = SqlCursors(database)
         deliveries = SqlDeliveries(database, clock=clock)
         housekeeping = SqlHousekeeping(database)
-        routing, gathering = SqlRouting(database), SqlGathering(database)
+        routing, gathering = SqlRouting(database, clock=clock), SqlGathering(database)
         scheduled = SqlScheduled(database)
 
         self.prior = prior.prior
@@ -52,6 +53,7 @@ class SqlStore:
         self.move_cursors = cursors.move_cursors
         self.move_read = cursors.move_read
         self.acknowledged = cursors.acknowledged
+        self.unseen = cursors.unseen
 
         self.deliveries = deliveries.deliveries
         self.due = deliveries.due
@@ -68,7 +70,6 @@ class SqlStore:
         self.of_notifications = routing.of_notifications
         self.in_scope = routing.in_scope
         self.dead = routing.dead
-        self.scrub = routing.scrub
         self.take_caps = gathering.take_caps
         self.join_digest = gathering.join_digest
         self.digest_sizes = gathering.digest_sizes
@@ -86,6 +87,9 @@ class SqlStore:
         self.forget_parked = housekeeping.forget_parked
         self.forget_batches = housekeeping.forget_batches
         self.forget_idempotency = housekeeping.forget_idempotency
+        written = SqlWritten(database)
+        self.erase_written = written.erase_written
+        self.drop_queue = written.drop_queue
         self.expire_messages = housekeeping.expire_messages
 
     async def forget_routing(self, before: datetime) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, String, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, MetaData, String, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
 from hub.store.columns import BigKey, LongBinary, LongText, UtcTime
@@ -36,6 +36,11 @@ class Table(SQLModel):
 
 def _id(*, key: bool = False) -> Any:
     return Field(sa_type=String(40), primary_key=key)
+
+
+def _given(value: str) -> dict[str, Any]:
+    """What the database puts where an insert does not say it."""
+    return {"server_default": text(value)}
 
 
 class App(Table, table=True):
@@ -109,7 +114,8 @@ class Device(Table, table=True):
 
 
 class ConversationRow(Table, table=True):
-    """A conversation; `version` moves with every change of membership or fan-out."""
+    """A conversation; `version` moves with every change of membership, of fan-out or of who may speak. `owner_id`
+    repeats the one member whose role is owner; up to `read_until` it was read-diffused once."""
 
     __tablename__ = "conversation"
     id: str = _id(key=True)
@@ -121,13 +127,26 @@ class ConversationRow(Table, table=True):
     member_count: int = Field(default=0, sa_type=BigInteger)
     metadata_: str = Field(default="{}", sa_column=Column("metadata", LongText, nullable=False))
     created_at: datetime = Field(sa_type=UtcTime)
+    avatar: str = Field(default="", sa_type=String(512), sa_column_kwargs=_given("''"))
+    subject: str | None = Field(default=None, sa_type=String(200))
+    invite: str = Field(default="admins", sa_type=String(8), sa_column_kwargs=_given("'admins'"))
+    is_open: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    max_members: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_given("0"))
+    silenced: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    dissolved_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    owner_id: int | None = Field(default=None, sa_type=BigInteger)
+    read_until: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_given("0"))
 
 
 class Member(Table, table=True):
     """A user in a conversation. `joined_seq`: messages up to it are not theirs. `read_seq` only moves forward."""
 
     __tablename__ = "member"
-    __table_args__ = (Index(None, "user_id", "conversation_id"), _MYSQL)
+    __table_args__ = (
+        Index(None, "user_id", "conversation_id"),
+        Index("ix_member_read", "conversation_id", "read_seq"),
+        _MYSQL,
+    )
     conversation_id: str = Field(
         sa_column=Column(String(40), ForeignKey("conversation.id"), primary_key=True, nullable=False)
     )
@@ -137,6 +156,18 @@ class Member(Table, table=True):
     read_seq: int = Field(default=0, sa_type=BigInteger)
     muted: bool = False
     joined_at: datetime = Field(sa_type=UtcTime)
+    silenced_until: datetime | None = Field(default=None, sa_type=UtcTime)
+    # What the user keeps of the conversation; `state_rev` rises with every change of it. `blocked`: the other one of a
+    # direct conversation does not want to hear of this user.
+    pinned_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    muted_until: datetime | None = Field(default=None, sa_type=UtcTime)
+    draft: str | None = Field(default=None, sa_type=LongText)
+    draft_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    cleared_seq: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_given("0"))
+    marked_unread: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    nickname: str = Field(default="", sa_type=String(64), sa_column_kwargs=_given("''"))
+    blocked: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    state_rev: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_given("0"))
 
 
 class MessageRow(Table, table=True):
@@ -146,6 +177,7 @@ class MessageRow(Table, table=True):
     __table_args__ = (
         UniqueConstraint("conversation_id", "seq"),
         UniqueConstraint("app_id", "sender_id", "client_msg_id"),
+        Index(None, "app_id", "id"),
         _MYSQL,
     )
     id: str = _id(key=True)
@@ -197,10 +229,11 @@ class PublishBatch(Table, table=True):
     """
 
     __tablename__ = "publish_batch"
-    __table_args__ = (Index(None, "published", "created_at"), _MYSQL)
+    __table_args__ = (Index(None, "published", "created_at"), Index(None, "indexed", "created_at"), _MYSQL)
     id: str = _id(key=True)
     created_at: datetime = Field(sa_type=UtcTime)
     published: bool = False
+    indexed: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     refs: bytes = Field(sa_column=Column(LongBinary, nullable=False))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,12 +27,14 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.errors import Refused
+from hub.core.gathered import Gathered
 from hub.core.identity import EndUser
 from hub.core.message import AppId, UserKey
 from hub.core.records import MintedToken, UserWrite, is_user_id
 from hub.store.directory_base import SIGNING_KEY, USER, Basis
 from hub.store.directory_cache import Standing, VerifyingKey
 from hub.store.directory_users import find_numbers, insert_users
+from hub.store.removed_names import removed_at
 
 HUB_ALG = "HS256"
 PUBLIC_ALGS = ("EdDSA", "ES256", "RS256")
@@ -91,11 +93,13 @@ class Tokens:
 
     def __init__(self, basis: Basis) -> None:
         self._basis = basis
+        # A restart brings everybody back at once: their standings are looked up together.
+        self._standings = Gathered(self._load_standings)
 
     async def mint(self, app: AppId, user_id: str, *, ttl: timedelta, scopes: Collection[str]) -> MintedToken:
         """A token for a user, who is made if new. `ttl` is at most 24 hours."""
         key = await self._basis.caches.minting_keys.get(app, lambda: self._minting_key(app))
-        await self._standing(app, user_id)
+        await self._standing(app, user_id, vouched=True)
         now = self._basis.clock()
         expires_at = (now + min(ttl, MAX_LIFE)).replace(microsecond=0)
         claims = {
@@ -188,23 +192,48 @@ class Tokens:
         await self._basis.database.write(work)
         return VerifyingKey(str(row["kid"]), app, HUB_ALG, secret)
 
-    async def _standing(self, app: AppId, user_id: str) -> Standing:
-        return await self._basis.caches.standings.get((app, user_id), lambda: self._look_up(app, user_id))
+    async def _standing(self, app: AppId, user_id: str, *, vouched: bool = False) -> Standing:
+        known = self._basis.caches.standings
+        return await known.get((app, user_id), lambda: self._look_up(app, user_id, vouched=vouched))
 
-    async def _look_up(self, app: AppId, user_id: str) -> Standing:
-        """A user who is vouched for and not known yet is made."""
-        query = select(USER.c.id, USER.c.tokens_after).where(USER.c.app_id == app, USER.c.user_id == user_id)
-        for row in await self._basis.database.rows(query):
-            return Standing(UserKey(row.id), row.tokens_after)
+    async def _load_standings(
+        self, wanted: Sequence[tuple[AppId, str]]
+    ) -> Mapping[tuple[AppId, str], Standing]:
+        found: dict[tuple[AppId, str], Standing] = {}
+        for app, user_ids in _apart(wanted).items():
+            query = select(USER.c.user_id, USER.c.id, USER.c.tokens_after).where(
+                USER.c.app_id == app, USER.c.user_id.in_(user_ids)
+            )
+            for row in await self._basis.database.rows(query):
+                found[app, row.user_id] = Standing(UserKey(row.id), row.tokens_after)
+        return found
+
+    async def _look_up(self, app: AppId, user_id: str, *, vouched: bool) -> Standing:
+        """A user who is not known yet is made; one who was removed only where the business system asks for it
+        (`vouched`), and not by a token that may be older."""
+        known = await self._standings.get((app, user_id))
+        if known is not None:
+            return known
         now = self._basis.clock()
 
-        async def work(connection: AsyncConnection) -> dict[str, UserKey]:
+        async def work(connection: AsyncConnection) -> tuple[dict[str, UserKey], datetime | None]:
+            removed = (await removed_at(connection, app, [user_id])).get(user_id)
+            if removed is not None and not vouched:
+                detail = "The user was removed. The business system can make a new one of this name."
+                raise Refused("token_revoked", detail)
             await insert_users(connection, app, [UserWrite(user_id)], now)
-            return await find_numbers(connection, app, [user_id])
+            return await find_numbers(connection, app, [user_id]), removed
 
-        made = await self._basis.database.write(work)
+        made, removed = await self._basis.database.write(work)
         self._basis.caches.numbers.learn(app, made)
-        return Standing(made[user_id], None)
+        return Standing(made[user_id], removed)
+
+
+def _apart(wanted: Sequence[tuple[AppId, str]]) -> Mapping[AppId, Sequence[str]]:
+    apps: dict[AppId, list[str]] = {}
+    for app, user_id in wanted:
+        apps.setdefault(app, []).append(user_id)
+    return apps
 
 
 def _claims(token: str, key: VerifyingKey) -> _Claims:

@@ -13,6 +13,7 @@ from hub.settings import Settings
 from hub.store.columns import UtcTime
 from hub.store.migrate import with_connection
 from hub.store.schema import metadata
+from hub.store.tables_search import FTS, INDEX
 
 
 def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:  # noqa: ARG001
@@ -36,6 +37,11 @@ def compare_type(
     return None
 
 
+def include_name(name: str | None, kind: str, parents: Any) -> bool:  # noqa: ARG001
+    """All but the full-text index, which is another thing on every database."""
+    return name is None or not (name == INDEX or (kind == "table" and name.startswith(FTS)))
+
+
 def run(connection: Connection) -> None:
     """Run what was asked for."""
     context.configure(
@@ -43,6 +49,7 @@ def run(connection: Connection) -> None:
         target_metadata=metadata,
         render_item=render_item,
         compare_type=compare_type,
+        include_name=include_name,
         render_as_batch=True,
     )
     with context.begin_transaction():
