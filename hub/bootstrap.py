@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,6 +14,9 @@ from functools import partial
 
 from hub.api.deps import Readiness
 from hub.approvals_wiring import approvals_on
+from hub.bootstrap_keeping import connect, open_keeping
+from hub.bootstrap_limits import engine_limits
+from hub.bootstrap_store import open_chosen_store, rooms_on
 from hub.bootstrap_wechat import open_entrance, open_switchboard, wechat_channels
 from hub.channels._wechat.desk import WeChatDesk
 from hub.channels._wechat.entrance import Entrance
@@ -23,11 +25,13 @@ from hub.channels._wechat.purse import Purse
 from hub.channels._wechat.switchboard import Switchboard
 from hub.channels.ws.broker import NodeBroker, Receiver, open_broker
 from hub.channels.ws.channel import WsChannel
+from hub.channels.ws.doorman import Doorman
 from hub.channels.ws.frames import encode
 from hub.channels.ws.gateway import SocketGateway
 from hub.channels.ws.last_seen import LastSeen
 from hub.channels.ws.node import Node
 from hub.channels.ws.nodes import Nodes
+from hub.channels.ws.polls import Polls
 from hub.channels.ws.presence import PresenceLimits, open_presence
 from hub.channels.ws.reaper import Reaper
 from hub.channels.ws.sightings import Sightings
@@ -37,22 +41,24 @@ from hub.core.approvals import Approvals
 from hub.core.books import WeChatBooks
 from hub.core.channel import Channel, Registry
 from hub.core.chores import each_for_itself
-from hub.core.dispatch import DispatchLimits
-from hub.core.engine import Engine, EngineLimits, Ports, open_engine
+from hub.core.engine import Engine, Ports, open_engine
 from hub.core.errors import QueueUnavailable, Unavailable
 from hub.core.field_guide import TemplateField
-from hub.core.ingest import IngestLimits
+from hub.core.keeping import Keeping
 from hub.core.later import Later
 from hub.core.message import ConversationId, UserKey
 from hub.core.ports import Broker, Executor
+from hub.core.search import MessageSearch, keep_indexed
+from hub.readiness import checked
 from hub.redis_link import RedisLink, open_redis
 from hub.settings import Settings
 from hub.store.clock import utc_now
-from hub.store.directory_sql import DirectoryRooms, SqlDirectory, directory_rooms
+from hub.store.directory_sql import DirectoryRooms, SqlDirectory
 from hub.store.ids import new_id
 from hub.store.people import SqlPeople
 from hub.store.queue_redis import RedisSequencer, RedisTail
-from hub.store.sql import SqlStore, open_store
+from hub.store.sql import SqlStore
+from hub.store.sql_chat import SqlChat
 from hub.store.templates_sql import SqlTemplates
 from hub.store.webhooks_sql import SqlWebhooks
 from hub.webhooks.caller import EndpointCaller
@@ -73,8 +79,6 @@ _GRANTS_GUARDED = timedelta(days=30)
 _GRANTS_SETTLE = timedelta(hours=2)
 """A grant that was set aside for longer belongs to a delivery that is over, or to one that waits for its turn."""
 _GRANTS_A_RUN = 1_000
-_CHECK_TIMEOUT = 2.0
-_INLINE_LEASE = timedelta(seconds=15)
 _REPUBLISH_LOCK = 30_000
 """Milliseconds: who dies in the middle blocks the others no longer than this."""
 
@@ -99,6 +103,7 @@ class Hub:
     hooks: EndpointCaller
     entrance: Entrance
     approvals: Approvals
+    keeping: Keeping
     gateway: SocketGateway | None = None
     receiver: Receiver | None = None
     reaper: Reaper | None = None
@@ -114,12 +119,27 @@ class Hub:
         """What only WeChat can do for an account."""
         return self.entrance.desk
 
+    @property
+    def polls(self) -> Polls | None:
+        """Long polls, where this process takes them."""
+        return None if self.gateway is None else self.gateway.polls
+
+    @property
+    def doorman(self) -> Doorman:
+        """Sessions of devices, on every node."""
+        return Doorman(self.presence, self.broker)
+
+    @property
+    def search(self) -> MessageSearch:
+        """What messages say, by the words in it."""
+        return self.directory.search
+
     async def ready(self) -> Sequence[Readiness]:
         """Each dependency, asked now, in bounded time."""
         return await asyncio.gather(
-            _checked("database", self._ask_database),
-            _checked("redis", self._ask_redis),
-            _checked("subscription", self._ask_receiver),
+            checked("database", self._ask_database),
+            checked("redis", self._ask_redis),
+            checked("subscription", self._ask_receiver),
         )
 
     async def _ask_database(self) -> None:
@@ -134,10 +154,16 @@ class Hub:
             raise QueueUnavailable(message)
 
     async def membership_changed(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
-        """After a change of membership: the next batch sees it by its version, live sessions are told here."""
+        """After a change of a group: the next batch sees it by its version, live sessions and members are told here."""
         self.engine.roster.forget([conversation])
         with contextlib.suppress(QueueUnavailable):
             await self.broker.drop_users(users, conversation)
+        await self.engine.notices.tell(conversation)
+
+    async def tell(self, users: Collection[UserKey], frame: Mapping[str, object]) -> None:
+        """A frame that is not stored for all live sessions of these users. Lost where Redis is away."""
+        with contextlib.suppress(QueueUnavailable):
+            await self.broker.signal(users, frame)
 
     async def rights_changed(self, user: UserKey) -> None:
         """Close the user's sockets. Once more a little later: who came back at once with an old token may have met
@@ -150,9 +176,12 @@ class Hub:
         """The outbox relay: what was committed and not published, and deliveries that are due."""
         await each_for_itself(
             self.engine.republish_unpublished,
+            self.engine.send_notices,
             partial(self.engine.appointments.submit_due, limit=limit),
             partial(self.engine.dispatcher.sweep, limit=limit),
             partial(self.approvals.sweep, limit=limit),
+            self.keeping.removals.sweep,
+            partial(keep_indexed, self.search),
         )
 
     async def reap_sessions(self) -> None:
@@ -179,12 +208,11 @@ class Hub:
         await Purse(self.books.grants).tidy(self.store, before=now - _GRANTS_SETTLE, limit=_GRANTS_A_RUN)
         await self.books.grants.forget(now - _GRANTS_GUARDED)
         await self.webhooks.forget_events(now - self.settings.webhook_retention)
-        if self.settings.retention is not None:
-            await self.store.expire_messages(now - self.settings.retention)
+        await each_for_itself(partial(self.keeping.retention.expire, now), self.keeping.media.sweep)
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
+class Ground:
     """What every process stands on."""
 
     store: SqlStore
@@ -196,6 +224,7 @@ class _Ground:
     sender: HttpSender
     hooks: EndpointCaller
     switchboard: Switchboard
+    keeping: Keeping
 
 
 @asynccontextmanager
@@ -207,7 +236,7 @@ async def open_hub(
     `more_channels` are the embedder's own, beside the hub's.
     """
     async with AsyncExitStack() as stack:
-        ground = await _open_ground(settings, stack)
+        ground = await open_ground(settings, stack)
         presence = await stack.enter_async_context(
             open_presence(
                 ground.link,
@@ -222,8 +251,9 @@ async def open_hub(
             open_broker(ground.link, ground.nodes, presence, encode=encode, local=node)
         )
         here = WsChannel(presence, here=lambda user: bool(node.seats.of(user)))
-        channels = Registry([here, *_wechat_channels(ground), *more_channels])
-        engine = await _open_engine(settings, stack, ground, broker, executor, channels)
+        channels = Registry([here, *channels_of_wechat(ground), *more_channels])
+        engine = await open_engine_on(settings, stack, ground, broker, executor, channels)
+        node.on_forget = engine.forget
         approvals = approvals_on(settings, ground, engine)
         gateway = await stack.enter_async_context(
             SocketGateway(
@@ -234,9 +264,10 @@ async def open_hub(
                 broker=broker,
                 settings=settings,
                 actions=approvals,
+                chat=engine.chat,
             )
         )
-        common = _common(settings, ground, engine, presence, broker, approvals)
+        common = common_parts(settings, ground, engine, presence, broker, approvals)
         yield replace(common, gateway=gateway, receiver=receiver)
 
 
@@ -249,11 +280,11 @@ async def open_worker_hub(
     `more_channels` are the embedder's own, beside the hub's.
     """
     async with AsyncExitStack() as stack:
-        ground = await _open_ground(settings, stack)
+        ground = await open_ground(settings, stack)
         sightings = Sightings(ground.link, ground.nodes)
         broker = NodeBroker(ground.link, sightings, encode=encode)
-        channels = Registry([WsChannel(sightings), *_wechat_channels(ground), *more_channels])
-        engine = await _open_engine(settings, stack, ground, broker, executor, channels)
+        channels = Registry([WsChannel(sightings), *channels_of_wechat(ground), *more_channels])
+        engine = await open_engine_on(settings, stack, ground, broker, executor, channels)
         approvals = approvals_on(settings, ground, engine)
         tidings = Tidings(ground.link, ground.nodes, clock=utc_now)
         last_seen = LastSeen(ground.rooms.people.seen)
@@ -261,21 +292,21 @@ async def open_worker_hub(
         leased = RunnerLimits(lease=settings.webhook_timeout * 4)
         runner = HookRunner(ground.rooms.webhooks, ground.sender, clock=utc_now, limits=leased)
         stack.push_async_callback(runner.aclose)
-        common = _common(settings, ground, engine, sightings, broker, approvals)
+        common = common_parts(settings, ground, engine, sightings, broker, approvals)
         reaper = Reaper(ground.link, ground.nodes, tidings, seen=last_seen.note)
         yield replace(common, reaper=reaper, last_seen=last_seen, hook_runner=runner)
 
 
-def _common(
+def common_parts(
     settings: Settings,
-    ground: _Ground,
+    ground: Ground,
     engine: Engine,
     presence: Sightings,
     broker: NodeBroker,
     approvals: Approvals,
 ) -> Hub:
     """What a web node and a worker both have."""
-    return Hub(
+    hub = Hub(
         settings=settings,
         store=ground.store,
         link=ground.link,
@@ -292,13 +323,15 @@ def _common(
         hooks=ground.hooks,
         entrance=_entrance(settings, ground, engine),
         approvals=approvals,
+        keeping=ground.keeping,
     )
+    return connect(hub)
 
 
-async def _open_ground(settings: Settings, stack: AsyncExitStack) -> _Ground:
-    store = await stack.enter_async_context(open_store(settings))
+async def open_ground(settings: Settings, stack: AsyncExitStack) -> Ground:
     link = await stack.enter_async_context(open_redis(settings.redis))
-    rooms = directory_rooms(store.database, settings, clock=utc_now, new_id=new_id)
+    store = await stack.enter_async_context(open_chosen_store(settings, link))
+    rooms = rooms_on(store, settings)
     nodes = Nodes(link, node=new_id(socket.gethostname()[:16] or "node"), lease=settings.node_lease)
     later = Later()
     stack.push_async_callback(later.aclose)
@@ -307,28 +340,31 @@ async def _open_ground(settings: Settings, stack: AsyncExitStack) -> _Ground:
     sender = await stack.enter_async_context(open_sender(guard, SendLimits(total=settings.webhook_timeout)))
     hooks = EndpointCaller(rooms.webhooks, sender, guard, clock=utc_now, new_id=new_id)
     switchboard = await open_switchboard(settings, stack, rooms.books, link)
-    return _Ground(store, link, rooms, nodes, later, templates, sender, hooks, switchboard)
+    keeping = await stack.enter_async_context(open_keeping(settings, store, rooms))
+    return Ground(store, link, rooms, nodes, later, templates, sender, hooks, switchboard, keeping)
 
 
-def _wechat_channels(ground: _Ground) -> Sequence[Channel]:
+def channels_of_wechat(ground: Ground) -> Sequence[Channel]:
     return wechat_channels(ground.switchboard, ground.rooms.books, ground.templates, ground.store)
 
 
-def _entrance(settings: Settings, ground: _Ground, engine: Engine) -> Entrance:
+def _entrance(settings: Settings, ground: Ground, engine: Engine) -> Entrance:
     books, store = ground.rooms.books, ground.store
     return open_entrance(settings, ground.switchboard, books, engine, store, ground.link, ground.later)
 
 
-async def _open_engine(
+async def open_engine_on(
     settings: Settings,
     stack: AsyncExitStack,
-    ground: _Ground,
+    ground: Ground,
     broker: Broker,
     executor: Executor,
     channels: Registry,
 ) -> Engine:
     ports = Ports(
         messages=ground.store,
+        attachments=ground.keeping.media,
+        chat=SqlChat(ground.store.database),
         deliveries=ground.store,
         routing=ground.store,
         parking=ground.store,
@@ -339,28 +375,12 @@ async def _open_engine(
         channels=channels,
         clock=utc_now,
         new_id=new_id,
+        cleared=ground.store,
+        groups=ground.rooms.groups,
     )
     engine = await stack.enter_async_context(open_engine(ports, engine_limits(settings)))
     _republish_after_failover(ground.link, engine, ground.later)
     return engine
-
-
-def engine_limits(settings: Settings) -> EngineLimits:
-    """The engine's bounds, as these settings say."""
-    return EngineLimits(
-        ingest=IngestLimits(
-            window=settings.batch_window,
-            size=settings.batch_size,
-            backlog=settings.ingest_backlog,
-            timeout=settings.commit_timeout,
-            inline_lease=_INLINE_LEASE,
-        ),
-        dispatch=DispatchLimits(lease=settings.delivery_lease, call_timeout=settings.delivery_lease * 0.8),
-        gap_grace=settings.gap_grace,
-        tail_size=settings.tail_size,
-        republish_after=settings.republish_after,
-        republish_margin=settings.republish_margin,
-    )
 
 
 def _republish_after_failover(link: RedisLink, engine: Engine, later: Later) -> None:
@@ -378,16 +398,3 @@ def _republish_after_failover(link: RedisLink, engine: Engine, later: Later) -> 
                 await link.ask("DEL", lock)
 
     link.on_epoch(lambda _old, new: later.call(timedelta(0), lambda: republish(new)))
-
-
-async def _checked(name: str, ask: Callable[[], Awaitable[None]]) -> Readiness:
-    started = time.perf_counter()
-    detail = ""
-    try:
-        async with asyncio.timeout(_CHECK_TIMEOUT):
-            await ask()
-    except TimeoutError:
-        detail = f"no answer within {_CHECK_TIMEOUT:g} s"
-    except (QueueUnavailable, Unavailable) as error:
-        detail = str(error) or type(error).__name__
-    return Readiness(name, not detail, (time.perf_counter() - started) * 1000, detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,9 +47,17 @@ def up(
 
 
 @app.command()
-def serve(*, port: Port = None, host: Host = None) -> None:
+def serve(
+    *,
+    port: Port = None,
+    host: Host = None,
+    role: Annotated[
+        str | None,
+        typer.Option(help="api: REST and console. gateway: sockets and pulling. all: both. Default: all"),
+    ] = None,
+) -> None:
     """Run one web process; everything it needs is named by the environment."""
-    settings = _settings(port=port, host=host)
+    settings = _settings(port=port, host=host, role=role)
     from hub.embedded import Trouble
     from hub.embedded.web import serve as serve_web
     from hub.store.secrets import SecretBox
@@ -104,6 +113,33 @@ def key_create(
 
     with _told():
         typer.echo(create_key(settings, app=name, scopes=[part for part in scopes.split(",") if part]))
+
+
+@app.command()
+def export(
+    *,
+    tenant: Annotated[str, typer.Option("--app", help="The app.")],
+    out: Annotated[Path, typer.Option(help="The file to write, for its owner's eyes only.")],
+    user: Annotated[str | None, typer.Option(help="Only what this user has.")] = None,
+    conversation: Annotated[str | None, typer.Option(help="Only this conversation.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only messages since this time (UTC).")] = None,
+    data: Data = None,
+) -> None:
+    """Write an app, a user or a conversation to a file, as lines of JSON."""
+    settings = _settings(data_dir=data)
+    from hub.core.export import Wanted
+    from hub.core.message import AppId, ConversationId
+    from hub.embedded import Trouble
+    from hub.exporting import export as to_file
+
+    if user is not None and conversation is not None:
+        message = "give --user or --conversation, not both"
+        raise Trouble(message)
+    room = None if conversation is None else ConversationId(conversation)
+    moment = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
+    with _told():
+        count = to_file(settings, Wanted(AppId(tenant), user, room, moment), out)
+    typer.echo(f"{out}: {count:,} lines")
 
 
 @app.command()

@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from hub.api.application import new_app
-from hub.bootstrap import open_hub
+from hub.bootstrap_roles import open_web_hub
 from hub.channels._wechat.routes import CallbackDoor, callback_router
 from hub.channels.ws.asyncapi import document
 from hub.channels.ws.routes import PATH, SocketApp
@@ -23,7 +23,7 @@ from hub.store.ids import new_id
 from hub.tally import open_tally
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
+def create_app(settings: Settings | None = None) -> Entrance:
     """An ASGI application; its lifespan opens the hub and, at the end, drains and closes it."""
     chosen = settings or Settings()
     sockets = _Sockets()
@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
         executor = CeleryExecutor(make_app(chosen), batch=chosen.delivery_batch)
         async with (
-            open_hub(chosen, executor=executor) as hub,
+            open_web_hub(chosen, executor=executor) as hub,
             open_tally(hub.link, hub.engine.dispatcher.tries) as tally,
         ):
             app.state.hub = hub
@@ -55,7 +55,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     app.include_router(callback_router(lambda: callbacks.door))
     app.include_router(console)
     app.add_route("/asyncapi.json", _asyncapi, include_in_schema=False)
-    return _Entrance(app, sockets)
+    return Entrance(app, sockets)
 
 
 async def _asyncapi(_: Request) -> Response:
@@ -75,12 +75,17 @@ class _Callbacks:
     door: CallbackDoor | None = None
 
 
-class _Entrance:
+class Entrance:
     """Sends the socket's path past FastAPI: accepting through its router costs twice as much."""
 
     def __init__(self, app: FastAPI, sockets: _Sockets) -> None:
         self.app = app
         self._sockets = sockets
+
+    def going_down(self) -> None:
+        """The server stops taking connections: tell those who wait."""
+        if self._sockets.app is not None:
+            self._sockets.app.going_down()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and scope["path"] == PATH and self._sockets.app is not None:

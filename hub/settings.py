@@ -6,11 +6,14 @@ import hashlib
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from hub.redis_address import ClusterNodes, Sentinels, read_address
+from hub.roles import Role
 
 
 def _seconds(value: object) -> object:
@@ -57,6 +60,8 @@ class Settings(BaseSettings):
     database_timeout: Seconds = timedelta(seconds=10)
     # FULL: what was committed survives a power cut. NORMAL is faster, and survives the death of the process only.
     sqlite_synchronous: Annotated[str, Field(pattern="^(FULL|NORMAL|EXTRA)$")] = "FULL"
+    # What this process does: `api` (REST, console), `gateway` (sockets, pulling) or `all`.
+    role: Role = Role.ALL
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     # Where WeChat and people's browsers reach this hub (`https://hub.example.com`); empty is where it listens.
@@ -77,6 +82,8 @@ class Settings(BaseSettings):
 
     # Members above which a conversation is read-diffused (no reference per member).
     fanout_limit: Annotated[int, Field(ge=2, le=5_000)] = 500
+    # Members that a group or a thread may have; a group's own `max_members` can only be lower.
+    group_limit: Annotated[int, Field(ge=2)] = 200_000
     # References kept in Redis per user, and for how long after the last use.
     tail_size: Annotated[int, Field(ge=16, le=128)] = 128
     tail_ttl: Seconds = timedelta(hours=6)
@@ -86,9 +93,26 @@ class Settings(BaseSettings):
     republish_after: Seconds = timedelta(seconds=2)
     # After a Redis restart or failover, everything committed since this long before is published again.
     republish_margin: Seconds = timedelta(seconds=30)
+    # Where messages live: `sql`, or `redis` (plan 1), where the next three bound what Redis keeps: references in a
+    # user's queue, those in its overflow list, and messages of a conversation's history.
+    store: Literal["sql", "redis"] = "sql"
+    queue_capacity: Annotated[int, Field(ge=16, le=10_000)] = 120
+    queue_overflow: Annotated[int, Field(ge=0, le=1_000_000)] = 5_000
+    history_capacity: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
     idempotency_ttl: Seconds = timedelta(hours=24)
+    # How long after sending it a user may take a message back, or change it; 0 not at all. Who runs a group, and the
+    # business system, may take messages back at any time.
+    recall_window: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(minutes=2)
+    edit_window: Annotated[Duration, Field(ge=timedelta(0))] = timedelta(hours=24)
     # Messages older than this are removed with their references; empty (None) keeps them for ever.
     retention: Annotated[timedelta | None, BeforeValidator(_seconds)] = None
+
+    # Where uploaded files are: a folder (empty: `media` under `data_dir`) or s3+https://key:secret@host/bucket?region=…
+    media_url: SecretStr = SecretStr("")
+    media_max_bytes: Annotated[int, Field(ge=1)] = 104_857_600
+    # A file that no message shows is removed after this time; signed links to files hold for `media_link_ttl`.
+    media_unused: Seconds = timedelta(hours=24)
+    media_link_ttl: Annotated[Seconds, Field(le=timedelta(days=7))] = timedelta(minutes=10)
 
     # REST. A request's body; lists of at most 500 notifications or users fit.
     request_max_bytes: Annotated[int, Field(ge=1_024)] = 4_194_304
@@ -113,6 +137,17 @@ class Settings(BaseSettings):
     sessions_per_platform: Annotated[int, Field(ge=1)] = 5
     session_overflow: Annotated[str, Field(pattern="^(replace|refuse)$")] = "replace"
     max_connections: Annotated[int, Field(ge=1)] = 50_000
+    # Hellos looked up at once, those that may wait for their turn, and for how long; past it they are told when to
+    # come back. `catchup_concurrency`: queues read at once for sockets that are behind.
+    hello_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
+    hello_backlog: Annotated[int, Field(ge=0)] = 10_000
+    hello_patience: Seconds = timedelta(seconds=10)
+    catchup_concurrency: Annotated[int, Field(ge=1, le=1_000)] = 32
+    # Pulling over HTTP: how long one request may wait for news, and how many may wait at once for one user (on each
+    # node) and in one process.
+    poll_wait: Seconds = timedelta(seconds=55)
+    polls_per_user: Annotated[int, Field(ge=1)] = 10
+    max_polls: Annotated[int, Field(ge=1)] = 20_000
     ws_origins: Words = ()
     drain_timeout: Seconds = timedelta(seconds=5)
 
@@ -159,6 +194,21 @@ class Settings(BaseSettings):
         if self.slow_hard_bytes <= self.slow_soft_bytes:
             message = "HUB_SLOW_HARD_BYTES must be above HUB_SLOW_SOFT_BYTES"
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _redis_is_somewhere(self) -> Self:
+        try:
+            address = read_address(self.redis)
+        except ValueError as error:
+            message = f"HUB_REDIS_URL: {error}"
+            raise ValueError(message) from None
+        if isinstance(address, ClusterNodes) and not self.broker_url:
+            message = (
+                "HUB_BROKER_URL is needed with a Redis Cluster, which Celery cannot use: "
+                "give a standalone Redis, Sentinel or RabbitMQ"
+            )
+            raise ValueError(message)
         if "cluster" in self.broker_url.partition("://")[0]:
             message = (
                 "HUB_BROKER_URL: Celery's Redis transport cannot use a Redis Cluster; "
@@ -182,8 +232,32 @@ class Settings(BaseSettings):
         """Celery's broker URL: what was set, else the same Redis, in kombu's spelling."""
         if self.broker_url:
             return self.broker_url
-        url = self.redis
+        match read_address(self.redis):
+            case Sentinels() as sentinels:
+                return sentinels.broker_url()
+            case _:
+                url = self.redis
         return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
+
+    @property
+    def broker_options(self) -> dict[str, object]:
+        """What kombu's `sentinel://` must be told beside the URL: the master's name, and the Sentinels' own login."""
+        if self.broker_master:
+            return {"master_name": self.broker_master}
+        match read_address(self.redis):
+            case Sentinels() as sentinels if not self.broker_url:
+                return {"master_name": sentinels.master, "sentinel_kwargs": sentinels.sentinel_login()}
+            case _:
+                return {}
+
+    @property
+    def broker_tls(self) -> bool:
+        """Whether kombu must be told to use TLS to the master: the scheme `sentinel://` cannot say it."""
+        match read_address(self.redis):
+            case Sentinels(scheme="rediss") if not self.broker_url:
+                return True
+            case _:
+                return False
 
     @property
     def public(self) -> str:

@@ -22,22 +22,31 @@ from hub.api import (
     apps,
     audit,
     bindings,
+    contacts,
     control,
+    conversation_state,
     conversations,
     deliveries,
+    devices,
     docs,
+    groups,
     health,
     keys,
     me,
+    media,
     members,
+    message_changes,
     messages,
     notifications,
     policies,
     presence,
     problems,
     queue,
+    removals,
+    search,
     stories,
     templates,
+    threads,
     tokens,
     users,
     webhooks,
@@ -48,8 +57,10 @@ from hub.api.hot import HotRoutes
 from hub.api.limits import Buckets
 from hub.api.metrics import RequestMetrics
 from hub.api.openapi import describe
+from hub.api.role_gate import RoleGate
 from hub.core.errors import HubError, QueueUnavailable
 from hub.core.ports import NewId
+from hub.roles import Role
 from hub.settings import Settings
 
 log = logging.getLogger("hub.api")
@@ -59,11 +70,23 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     control.router,
     control.events,
     messages.router,
+    message_changes.router,
     conversations.router,
+    conversation_state.router,
     members.router,
+    groups.router,
+    threads.router,
+    media.router,
+    removals.users,
+    removals.removals,
     queue.router,
+    search.router,
     users.router,
+    contacts.router,
+    contacts.mine,
+    devices.theirs,
     me.router,
+    devices.mine,
     presence.router,
     tokens.router,
     policies.router,
@@ -82,6 +105,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
 )
 
+_FORM: Final = 65_536
+"""What a form adds to the file in it."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -143,7 +168,15 @@ def include_api(
             ],
             max_age=600,
         )
-    app.add_middleware(Front, metrics=app.state.metrics, max_bytes=settings.request_max_bytes, new_id=new_id)
+    if settings.role is not Role.ALL:
+        app.add_middleware(RoleGate, role=settings.role)
+    app.add_middleware(
+        Front,
+        metrics=app.state.metrics,
+        max_bytes=settings.request_max_bytes,
+        max_upload=settings.media_max_bytes + _FORM,
+        new_id=new_id,
+    )
 
 
 def _hot_routes() -> list[APIRoute]:

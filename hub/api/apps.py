@@ -33,6 +33,8 @@ def _settings(body: AppSettingsBody) -> AppSettings:
         body.compression,
         body.calendar.value(),
         caps_value(body.caps),
+        body.retention,
+        body.media_max_bytes,
     )
 
 

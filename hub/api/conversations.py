@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -28,16 +28,18 @@ from hub.api.schemas_chat import (
     GroupNew,
 )
 from hub.api.views import conversation_out
-from hub.core.conversation import ConversationKind
+from hub.core.conversation import ConversationKind, Role
 from hub.core.directory import Change
+from hub.core.groups import SYSTEM_DOER, Doer, GroupChanged, GroupWrite
 from hub.core.identity import ApiCaller, EndUser
-from hub.core.message import AppId, ConversationId
+from hub.core.message import AppId, ConversationId, IdempotencyClaim
 from hub.core.records import ConversationRecord, ConversationView, NewMember
 from hub.core.scopes import Scope, UserScope
 
 router = APIRouter(prefix="/v1/conversations", tags=["conversations"], route_class=HubRoute)
 
-Writer = Annotated[ApiCaller, by_key(Scope.CONVERSATIONS_WRITE)]
+KeyWriter = Annotated[ApiCaller, by_key(Scope.CONVERSATIONS_WRITE)]
+Writer = Annotated[Caller, by_either(Scope.CONVERSATIONS_WRITE, UserScope.WRITE)]
 Reader = Annotated[Caller, by_either(Scope.CONVERSATIONS_READ, UserScope.READ)]
 
 
@@ -45,19 +47,28 @@ Reader = Annotated[Caller, by_either(Scope.CONVERSATIONS_READ, UserScope.READ)]
 async def create_conversation(
     request: Request, hub: Hub, caller: Writer, body: GroupNew, key: IdempotencyKey = None
 ) -> Response:
-    """Make a group with its first members, who must exist."""
+    """Make a group with its first members, who must exist. A user who makes one owns it.
+
+    Larger groups are filled with `POST …/members`, up to 1,000 at a time.
+    """
+    if isinstance(caller, EndUser) and any(
+        m.role is Role.OWNER and m.user_id != caller.id for m in body.members
+    ):
+        raise Problem("role_too_low", "A user who makes a group owns it; hand it over afterwards.")
     members = await new_members(hub, caller.app, body.members)
-    made: list[ConversationId] = []
+    wanted = GroupWrite(
+        title=body.title,
+        avatar=body.avatar,
+        metadata=raw_json(body.metadata),
+        invite=body.invite,
+        open=body.open,
+        max_members=body.max_members,
+    )
 
-    async def work(change: Change) -> Response:
-        record = await change.create_group(body.title, members, raw_json(body.metadata))
-        made[:] = [record.id]
-        return conversation_answer(record, 201)
+    async def work(change: Change) -> GroupChanged:
+        return await change.create_group(wanted, members, by=doer_of(caller))
 
-    answer = await write(hub, caller, work, claim=await claim_of(request, caller, key))
-    for conversation in made:
-        await hub.membership_changed(conversation, [member.user for member in members])
-    return answer
+    return await changed(hub, caller, work, claim=await claim_of(request, caller, key), status=201)
 
 
 @router.put(
@@ -66,7 +77,7 @@ async def create_conversation(
     response_model=ConversationShown,
     responses={201: {"model": ConversationShown}},
 )
-async def put_direct(hub: Hub, caller: Writer, body: DirectPut) -> Response:
+async def put_direct(hub: Hub, caller: KeyWriter, body: DirectPut) -> Response:
     """Get the direct conversation of two users, which is made if new (201). The first message makes it too."""
     one, other = [await user_of(hub, caller.app, user_id) for user_id in body.users]
 
@@ -110,22 +121,29 @@ async def get_conversation(
     if isinstance(caller, EndUser) or user is not None:
         viewer = (await person_of(hub, caller, user)).key
     found = await hub.directory.conversation_view(caller.app, ConversationId(conversation_id), viewer=viewer)
-    return raw(conversation_out(found))
+    owner = found.record.group.owner
+    names = {} if owner is None else await hub.people.user_ids([owner])
+    return raw(conversation_out(found, owner=None if owner is None else names.get(owner)))
 
 
 @router.patch("/{conversation_id}", operation_id="changeConversation", response_model=ConversationShown)
 async def patch_conversation(
     hub: Hub, caller: Writer, conversation_id: HubId, body: ConversationPatch
 ) -> Response:
-    """Change a group's title or metadata."""
-    metadata = None if body.metadata is None else raw_json(body.metadata)
+    """Change what a group is like: admins its title, avatar and metadata, the owner its settings too."""
+    wanted = GroupWrite(
+        title=body.title,
+        avatar=body.avatar,
+        metadata=None if body.metadata is None else raw_json(body.metadata),
+        invite=body.invite,
+        open=body.open,
+        max_members=body.max_members,
+    )
 
-    async def work(change: Change) -> Response:
-        return conversation_answer(
-            await change.patch_conversation(ConversationId(conversation_id), body.title, metadata)
-        )
+    async def work(change: Change) -> GroupChanged:
+        return await change.patch_group(ConversationId(conversation_id), wanted, by=doer_of(caller))
 
-    return await write(hub, caller, work)
+    return await changed(hub, caller, work)
 
 
 async def new_members(hub: Services, app: AppId, wanted: Sequence[GroupNew.Member]) -> list[NewMember]:
@@ -139,6 +157,32 @@ async def new_members(hub: Services, app: AppId, wanted: Sequence[GroupNew.Membe
     if faults:
         raise Problem("user_not_found", faults[0].detail, errors=faults)
     return list({m.user_id: NewMember(known[m.user_id], m.role) for m in wanted}.values())
+
+
+def doer_of(caller: Caller) -> Doer:
+    """Who changes a group."""
+    return Doer(caller.key, caller.id) if isinstance(caller, EndUser) else SYSTEM_DOER
+
+
+async def changed(
+    hub: Services,
+    caller: Caller,
+    work: Callable[[Change], Awaitable[GroupChanged]],
+    *,
+    claim: IdempotencyClaim | None = None,
+    status: int = 200,
+) -> Response:
+    """Change a group in one transaction, tell its members, and answer with what it has become."""
+    done: list[GroupChanged] = []
+
+    async def working(change: Change) -> Response:
+        done[:] = [await work(change)]
+        return conversation_answer(done[0].record, status)
+
+    answer = await write(hub, caller, working, claim=claim)
+    for one in done:
+        await hub.membership_changed(one.record.id, one.users)
+    return answer
 
 
 def conversation_answer(

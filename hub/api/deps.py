@@ -12,16 +12,19 @@ from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 
 from hub.api.limits import Buckets, Rate, Taken
+from hub.api.live import DoormanApi, PollsApi
 from hub.api.problems import Problem
 from hub.core.accounts import AccountDesk, ProviderTemplate
 from hub.core.approvals import Approvals
 from hub.core.books import WeChatBooks
 from hub.core.channel import Registry
+from hub.core.chat import Chat
 from hub.core.control import CancelReport, EventScope, RecallReport, ReplayFilter, ScheduledRow
 from hub.core.directory import Directory
 from hub.core.errors import HubError, Refused
 from hub.core.field_guide import TemplateField
 from hub.core.identity import ApiCaller, EndUser
+from hub.core.keeping import Keeping
 from hub.core.message import (
     Accepted,
     AppId,
@@ -35,6 +38,7 @@ from hub.core.message import (
 )
 from hub.core.ports import Clock, NewId, People
 from hub.core.scopes import Scope, UserScope
+from hub.core.search import MessageSearch
 from hub.core.templates import TemplateBook
 from hub.core.webhooks import HookCaller, WebhookBook
 from hub.settings import Settings
@@ -50,6 +54,8 @@ class EngineApi(Protocol):
     channels: Registry
     clock: Clock
     new_id: NewId
+    chat: Chat
+    """What is done with messages that are there."""
 
     async def submit(self, draft: Draft) -> Accepted:
         """Accept a message; the answer comes after its commit."""
@@ -144,6 +150,16 @@ class Services(Protocol):
         ...
 
     @property
+    def search(self) -> MessageSearch:
+        """What messages say, by the words in it."""
+        ...
+
+    @property
+    def keeping(self) -> Keeping:
+        """Files, how long things are kept, removal of users, export."""
+        ...
+
+    @property
     def people(self) -> People:
         """Tokens and devices."""
         ...
@@ -151,6 +167,16 @@ class Services(Protocol):
     @property
     def presence(self) -> PresenceApi:
         """Live sessions."""
+        ...
+
+    @property
+    def polls(self) -> PollsApi | None:
+        """Requests that wait for news, where this process takes them."""
+        ...
+
+    @property
+    def doorman(self) -> DoormanApi:
+        """Sessions of devices."""
         ...
 
     @property
@@ -202,6 +228,10 @@ class Services(Protocol):
 
     async def membership_changed(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
         """These users came into or left a conversation, after the commit: caches and live sessions should know."""
+        ...
+
+    async def tell(self, users: Collection[UserKey], frame: Mapping[str, object]) -> None:
+        """A frame that is not stored for all live sessions of these users. Lost where Redis is away."""
         ...
 
 

@@ -12,9 +12,11 @@ from hub.api import (
     schemas_chat,
     schemas_config,
     schemas_control,
+    schemas_messages,
     schemas_notify,
     schemas_people,
     schemas_routing,
+    schemas_sending,
     schemas_templates,
     schemas_webhooks,
 )
@@ -37,9 +39,11 @@ SCHEMAS: Final = (
     schemas_chat,
     schemas_config,
     schemas_control,
+    schemas_messages,
     schemas_notify,
     schemas_people,
     schemas_routing,
+    schemas_sending,
     schemas_templates,
     schemas_webhooks,
 )

@@ -18,6 +18,8 @@ from hub.api.problems import Problem, answer
 log = logging.getLogger("hub.api")
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_UPLOADS: Final = "/v1/media"
+"""Files come here, as streams that nobody keeps in memory."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -32,11 +34,18 @@ class Front:
     """The outermost layer of ours. Sockets pass untouched."""
 
     def __init__(
-        self, app: ASGIApp, *, metrics: RequestMetrics, max_bytes: int, new_id: Callable[[str], str]
+        self,
+        app: ASGIApp,
+        *,
+        metrics: RequestMetrics,
+        max_bytes: int,
+        max_upload: int,
+        new_id: Callable[[str], str],
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_bytes = max_bytes
+        self._max_upload = max_upload
         self._new_id = new_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,8 +68,9 @@ class Front:
             )
 
     async def _bounded(self, scope: Scope, receive: Receive, outgoing: _Outgoing) -> None:
-        too_large = f"The body is larger than {self._max_bytes:,} bytes."
-        if _length(scope) > self._max_bytes:
+        most = self._max_upload if scope["path"] == _UPLOADS else self._max_bytes
+        too_large = f"The body is larger than {most:,} bytes."
+        if _length(scope) > most:
             await answer(Request(scope), "body_too_large", too_large)(scope, receive, outgoing)
             return
         received = 0
@@ -69,7 +79,7 @@ class Front:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > most:
                 raise Problem("body_too_large", too_large)
             return message
 

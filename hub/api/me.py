@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from hub.api.answers import empty, listed, page_of, raw_json, shown, write
+from hub.api.answers import raw_json, shown, write
 from hub.api.deps import Hub, by_user
 from hub.api.route import HubRoute
-from hub.api.schemas import After, Limit, Listing, PathDevice
-from hub.api.schemas_people import DeviceShown, MeFields, UserShown, device_shown
+from hub.api.schemas_people import MeFields, UserShown
 from hub.api.users import show_user
 from hub.core.directory import Change
 from hub.core.identity import EndUser
@@ -38,26 +37,5 @@ async def put_me(hub: Hub, caller: Writer, body: MeFields) -> Response:
         wanted = UserWrite(caller.id, None, body.locale, body.timezone, preferences)
         record, _ = await change.put_user(wanted)
         return shown(show_user(record))
-
-    return await write(hub, caller, work)
-
-
-@router.get("/devices", operation_id="listMyDevices", response_model=Listing[DeviceShown])
-async def list_my_devices(
-    request: Request, hub: Hub, caller: Reader, limit: Limit = 50, after: After = None
-) -> Response:
-    """List your devices."""
-    return listed(request, await hub.directory.devices(caller.key, page_of(limit, after)), device_shown)
-
-
-@router.delete(
-    "/devices/{device_id}", operation_id="deleteMyDevice", status_code=204, response_class=Response
-)
-async def delete_my_device(hub: Hub, caller: Writer, device_id: PathDevice) -> Response:
-    """Forget one of your devices. It comes back with its next hello."""
-
-    async def work(change: Change) -> Response:
-        await change.remove_device(caller.key, device_id)
-        return empty()
 
     return await write(hub, caller, work)

@@ -12,15 +12,10 @@ from hub.api.deps import Caller, Hub, Services, by_either, person_of, user_of
 from hub.api.problems import Fault, Problem
 from hub.api.route import HubRoute
 from hub.api.schemas import MAX_SAFE, ForUser, HubId, Limit
-from hub.api.schemas_chat import (
-    Content,
-    ConversationMessageNew,
-    HistoryShown,
-    MessageAccepted,
-    MessageNew,
-    ReadUpTo,
-)
+from hub.api.schemas_chat import HistoryShown, ReadUpTo
+from hub.api.schemas_sending import Content, ConversationMessageNew, MessageAccepted, MessageNew
 from hub.api.views import accepted_out, message_out
+from hub.core.bodies import body_fault
 from hub.core.identity import EndUser
 from hub.core.message import (
     SYSTEM,
@@ -62,7 +57,7 @@ async def send_message(
     else:
         target = ToConversation(ConversationId(body.to.conversation or ""))
     draft = _draft(hub, caller, body, sender, sender_id, target, claim)
-    return _accepted(await hub.engine.submit(draft), claim)
+    return _accepted(await hub.engine.chat.send(draft), claim)
 
 
 @router.post(
@@ -84,7 +79,7 @@ async def send_conversation_message(
     sender, sender_id = await _sender(hub, caller, body)
     target = ToConversation(ConversationId(conversation_id))
     return _accepted(
-        await hub.engine.submit(_draft(hub, caller, body, sender, sender_id, target, claim)), claim
+        await hub.engine.chat.send(_draft(hub, caller, body, sender, sender_id, target, claim)), claim
     )
 
 
@@ -119,11 +114,12 @@ async def list_messages(
     following = page.high if after is not None else page.low
     return raw(
         {
-            "data": [message_out(message) for message in page.messages],
+            "data": [message_out(message, page.reactions.get(message.id, ())) for message in page.messages],
             "page": {"next": following if page.more else None, "has_more": page.more},
             "low": page.low,
             "high": page.high,
             "gap": page.gap,
+            "quoted": [message_out(message) for message in page.quoted],
         }
     )
 
@@ -172,6 +168,10 @@ def _draft(
     target: ToConversation | ToUser,
     claim: IdempotencyClaim | None,
 ) -> Draft:
+    fault = body_fault(body.kind, body.body)
+    if fault is not None:
+        pointer = f"/body{fault.pointer}"
+        raise Problem("body_invalid", fault.detail, errors=[Fault(pointer, "body_invalid", fault.detail)])
     return Draft(
         id=MessageId(hub.engine.new_id("msg")),
         app=caller.app,
@@ -185,6 +185,7 @@ def _draft(
         mentions=tuple(body.mentions),
         idempotency=claim,
         as_member=sender != SYSTEM,
+        reply_to=None if body.reply_to is None else MessageId(body.reply_to),
     )
 
 

@@ -178,6 +178,8 @@ def _statuses(operation: Json, needs: Needs | None, route: APIRoute) -> list[str
         found += ["401", "403", "404", "422", "429", "500", "503"]
         if "DELETE" in (route.methods or ()) or "requestBody" in operation:
             found.append("409")
+    elif route.path.startswith("/v1/"):
+        found += ["403", "404", "422", "500", "503"]
     if any(one.get("name") == "If-Match" for one in operation.get("parameters", ())):
         found.append("412")
     if "requestBody" in operation:

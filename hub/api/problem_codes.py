@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """`retryable`: the same request may succeed later as it is."""
-
-    status: int
-    title: str
-    meaning: str
-    retryable: bool = False
-
+from hub.api.problem_codes_chat import CHAT_CODES
+from hub.api.problem_codes_contacts import CONTACT_CODES
+from hub.api.problem_codes_groups import GROUP_CODES
+from hub.api.problem_codes_keeping import KEEPING_CODES
+from hub.api.problem_kind import Kind as Kind
 
 CATALOGUE: Mapping[str, Kind] = {
     # Who is calling
@@ -330,6 +324,10 @@ CATALOGUE: Mapping[str, Kind] = {
         403, "Origin refused", "Pages of this origin may not open sockets: HUB_WS_ORIGINS."
     ),
     "subprotocol_missing": Kind(400, "Subprotocol missing", "Offer the WebSocket subprotocol `hub.v1`."),
+    **CHAT_CODES,
+    **GROUP_CODES,
+    **CONTACT_CODES,
+    **KEEPING_CODES,
     # Come back later
     "rate_limited": Kind(
         429,
@@ -364,6 +362,18 @@ CATALOGUE: Mapping[str, Kind] = {
         "Stored secret unreadable",
         "What is encrypted in the database cannot be opened with this HUB_SECRET_KEY. Was it replaced? Set the old "
         "key behind the new one, separated by a comma.",
+        retryable=True,
+    ),
+    "wrong_role": Kind(
+        404,
+        "Another role serves this",
+        "This process runs as `api` or `gateway` (HUB_ROLE) and the path belongs to the other. Behind a load balancer "
+        "`/v1/ws` and `/v1/queue` go to gateways and everything else to the API.",
+    ),
+    "too_many_polls": Kind(
+        429,
+        "Too many long polls",
+        "As many requests as are allowed wait for news of this user, or on this node. Give up some.",
         retryable=True,
     ),
     "starting": Kind(503, "Starting", "The hub is not ready yet, or is shutting down.", retryable=True),

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
 from hub.api.schemas import (
     MAX_SAFE,
-    ClientMsgId,
     FreeObject,
-    KindName,
     Line,
     Seq,
     Shown,
     Strict,
-    Text,
     Title,
     UserId,
     example,
 )
+from hub.api.schemas_groups import GROUP_EXAMPLE, AvatarUrl, GroupShown, MaxMembers, WhoInvites
 from hub.core.conversation import Role
+from hub.core.group_rules import Invite
 from hub.core.identity import Platform
-from hub.core.message import TOMBSTONE
 
 _MESSAGE: Final[dict[str, Any]] = {
     "id": "msg_0195a1",
@@ -44,9 +42,25 @@ _CONVERSATION: Final[dict[str, Any]] = {
     "version": 1,
     "metadata": {"biz": "oa"},
     "created_at": "2026-03-01T01:00:00Z",
+    "group": GROUP_EXAMPLE,
     "people": [],
     "last_message": _MESSAGE,
-    "mine": {"role": "member", "read_seq": 5, "muted": False, "unread": 2},
+    "announced": False,
+    "mine": {
+        "role": "member",
+        "read_seq": 5,
+        "muted": False,
+        "unread": 2,
+        "mention": 7,
+        "marked_unread": False,
+        "pinned_at": None,
+        "muted_until": None,
+        "draft": None,
+        "draft_at": None,
+        "cleared_seq": 0,
+        "nickname": "",
+        "rev": 0,
+    },
 }
 _MEMBER: Final[dict[str, Any]] = {
     "user_id": "u_1024",
@@ -61,89 +75,14 @@ _MEMBER: Final[dict[str, Any]] = {
 MemberRole = Annotated[Role, Field(description="`readonly` may read but not write.")]
 
 
-def _kind(kind: str) -> str:
-    if kind == TOMBSTONE:
-        message = f"the kind {TOMBSTONE!r} is the hub's own"
-        raise ValueError(message)
-    return kind
+class ReactionShown(Shown):
+    """How many users put an emoji to a message, and whether the reader is one of them."""
 
+    model_config = example({"emoji": "👍", "count": 2, "mine": True}, title="Reaction")
 
-OwnKind = Annotated[KindName, AfterValidator(_kind)]
-
-
-class Content(Strict):
-    """What a message says, whoever it goes to."""
-
-    kind: OwnKind = "text"
-    body: FreeObject | Text = Field(
-        description="An object or a string; passed on as it is, at most HUB_BODY_MAX_BYTES."
-    )
-    client_msg_id: ClientMsgId | None = None
-    mentions: Annotated[list[UserId], Field(max_length=50, default_factory=list)]
-    sender: UserId | None = Field(
-        None,
-        description="With an API key: the member who speaks. Without it the business system speaks itself.",
-    )
-
-
-class Destination(Strict):
-    """A conversation, or the direct conversation with one user."""
-
-    conversation: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] | None = (
-        None
-    )
-    user: UserId | None = None
-
-    @model_validator(mode="after")
-    def _one_of_the_two(self) -> Self:
-        if (self.conversation is None) == (self.user is None):
-            message = "name either `conversation` or `user`"
-            raise ValueError(message)
-        return self
-
-
-class MessageNew(Content):
-    """A message to a conversation or to a user."""
-
-    model_config = example(
-        {
-            "to": {"user": "u_1024"},
-            "sender": "u_9",
-            "client_msg_id": "c-1",
-            "kind": "text",
-            "body": {"text": "你好 🎉"},
-        }
-    )
-
-    to: Destination
-
-
-class ConversationMessageNew(Content):
-    """A message to the conversation in the path."""
-
-    model_config = example(
-        {"sender": "u_9", "client_msg_id": "c-1", "kind": "text", "body": {"text": "大家好 👋"}}
-    )
-
-
-class MessageAccepted(Shown):
-    """Committed. `duplicate` says that it was earlier: the same client_msg_id or Idempotency-Key."""
-
-    model_config = example(
-        {
-            "id": "msg_0195a1",
-            "conversation": "cnv_0195a0",
-            "seq": 7,
-            "at": "2026-03-01T01:12:00Z",
-            "duplicate": False,
-        }
-    )
-
-    id: str
-    conversation: str
-    seq: int
-    at: datetime
-    duplicate: bool
+    emoji: str
+    count: int
+    mine: bool
 
 
 class MessageShown(Shown):
@@ -162,6 +101,11 @@ class MessageShown(Shown):
     mentions: list[str] | None = None
     notification: str | None = None
     expires_at: datetime | None = None
+    control: bool = Field(False, description="It tells of a change and is nothing to be read.")
+    reply_to: str | None = Field(None, description="What it answers; of a control message, what it changes.")
+    forward_of: str | None = None
+    edited_at: datetime | None = None
+    reactions: list[ReactionShown] | None = None
 
 
 class HistoryNext(Shown):
@@ -186,6 +130,9 @@ class HistoryShown(Shown):
     gap: tuple[int, int] | None = Field(
         None, description="A stretch that is still being written: ask again shortly."
     )
+    quoted: list[MessageShown] = Field(
+        default_factory=list, description="What messages of the page answer and is not on it."
+    )
 
 
 class GroupNew(Strict):
@@ -209,6 +156,10 @@ class GroupNew(Strict):
     title: Title = ""
     members: Annotated[list[Member], Field(min_length=1, max_length=1_000)]
     metadata: FreeObject = Field(default_factory=dict)
+    avatar: AvatarUrl = ""
+    invite: WhoInvites = Invite.MEMBERS
+    open: bool = Field(False, description="Every user of the app may join.")
+    max_members: MaxMembers = 0
 
 
 class DirectPut(Strict):
@@ -226,10 +177,14 @@ class ConversationPatch(Strict):
 
     title: Title | None = None
     metadata: FreeObject | None = Field(None, description="Replaced as a whole.")
+    avatar: AvatarUrl | None = None
+    invite: WhoInvites | None = None
+    open: bool | None = Field(None, description="Every user of the app may join.")
+    max_members: MaxMembers | None = None
 
 
 class MembersAdd(Strict):
-    """Users to add; for those who are in it already, the role to give."""
+    """Users to add; with an API key, for those who are in it already, the role to give."""
 
     model_config = example({"members": [{"user_id": "u_7"}]})
 
@@ -245,12 +200,25 @@ class RolePatch(Strict):
 
 
 class OwnPartShown(Shown):
-    """How the user stands to the conversation. `unread` is counted among the newest 200 messages."""
+    """How the user stands to the conversation, and what the user keeps of it. `unread` is counted among the newest 200
+    messages: 200 stands for that many or more.
+    """
 
     role: str
     read_seq: int
     muted: bool
     unread: int
+    mention: int = Field(
+        description="The highest unread seq that mentions the user or everybody, 0 for none."
+    )
+    marked_unread: bool
+    pinned_at: datetime | None
+    muted_until: datetime | None
+    draft: Any
+    draft_at: datetime | None
+    cleared_seq: int = Field(description="Messages up to it are not shown to the user any more.")
+    nickname: str
+    rev: int = Field(description="Of the state: a `conversation` frame with a lower one is older.")
 
 
 class ConversationShown(Shown):
@@ -259,7 +227,7 @@ class ConversationShown(Shown):
     model_config = example(_CONVERSATION, title="Conversation")
 
     id: str
-    kind: Literal["direct", "group", "inbox"]
+    kind: Literal["direct", "group", "thread", "inbox"]
     title: str
     fanout: Literal["write", "read"] = Field(
         description="`read`: past the fan-out limit; its messages are pulled from the history, not from the queue."
@@ -268,9 +236,11 @@ class ConversationShown(Shown):
     version: int
     metadata: dict[str, Any]
     created_at: datetime
+    group: GroupShown | None = Field(None, description="Of groups and threads.")
     people: list[str]
     last_message: MessageShown | None
     mine: OwnPartShown | None
+    announced: bool = Field(description="An announcement stands at its top.")
 
 
 class MemberShown(Shown):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints
 
 from hub.api.schemas import AppIdText, Moment, Name, Shown, Strict, example
+from hub.api.schemas_media import Retention
 from hub.api.schemas_preferences import CALENDAR, CAP, CalendarBody, CapBody, Caps
 from hub.core.caps import caps_json
 from hub.core.records import ApiKeyRecord, AppRecord, SigningKeyRecord
@@ -24,6 +25,8 @@ _APP: Final[dict[str, Any]] = {
         "compression": False,
         "calendar": CALENDAR,
         "caps": [CAP],
+        "retention": "P365D",
+        "media_max_bytes": None,
     },
     "created_at": "2026-03-01T01:00:00Z",
 }
@@ -65,6 +68,13 @@ class AppSettingsBody(Strict):
     )
     caps: Caps = Field(
         default_factory=list, description="How often one person may be disturbed outside the app."
+    )
+    retention: Retention | None = Field(
+        None,
+        description="Messages older than this are removed; at least one hour, null is the hub's own time.",
+    )
+    media_max_bytes: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="How large an uploaded file may be; the hub's own bound holds too."
     )
 
 
@@ -192,6 +202,8 @@ def app_shown(record: AppRecord) -> AppShown:
         compression=own.compression,
         calendar=CalendarBody.model_validate(calendar_json(own.calendar)),
         caps=[CapBody.model_validate(cap) for cap in caps_json(own.caps)],
+        retention=own.retention,
+        media_max_bytes=own.media_max_bytes,
     )
     return AppShown(id=record.id, name=record.name, settings=settings, created_at=record.created_at)
 

@@ -18,9 +18,10 @@ from hub.api.schemas import (
     UserId,
     example,
 )
-from hub.api.schemas_chat import MessageShown, OwnKind
+from hub.api.schemas_chat import MessageShown
 from hub.api.schemas_deliveries import DELIVERY, DeliveryShown
 from hub.api.schemas_routing import ROUTE, PolicyName, RouteBody, Word
+from hub.api.schemas_sending import OwnKind
 from hub.api.schemas_templates import TemplateKey
 from hub.core.policy import QuietHours
 

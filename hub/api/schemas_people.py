@@ -9,21 +9,13 @@ from pydantic import Field
 
 from hub.api.schemas import Duration, Locale, Name, Shown, Strict, TimeZone, UserId, example
 from hub.api.schemas_preferences import PREFERENCES, Preferences
-from hub.core.records import DeviceRecord, UserRecord
+from hub.core.records import UserRecord
 from hub.core.scopes import UserScope
 
 _USER = {"name": "王小明 🐼", "locale": "zh-CN", "timezone": "Asia/Shanghai", "preferences": PREFERENCES}
 _SHOWN_USER = {
     "user_id": "u_1024",
     **_USER,
-    "created_at": "2026-03-01T01:12:00Z",
-    "last_seen_at": "2026-03-01T01:15:42Z",
-}
-_DEVICE = {
-    "device_id": "phone-1",
-    "platform": "app",
-    "name": "小米 15",
-    "cursor": 42,
     "created_at": "2026-03-01T01:12:00Z",
     "last_seen_at": "2026-03-01T01:15:42Z",
 }
@@ -93,19 +85,6 @@ class SignedOut(Shown):
 
     user_id: str
     tokens_after: datetime
-
-
-class DeviceShown(Shown):
-    """A device of a user. `cursor` is the highest queue number that it acknowledged."""
-
-    model_config = example(_DEVICE, title="Device")
-
-    device_id: str
-    platform: str
-    name: str
-    cursor: int
-    created_at: datetime
-    last_seen_at: datetime | None
 
 
 class MeFields(Strict):
@@ -192,18 +171,6 @@ def user_shown(record: UserRecord, preferences: dict[str, Any]) -> UserShown:
         locale=record.locale,
         timezone=record.timezone,
         preferences=preferences,
-        created_at=record.created_at,
-        last_seen_at=record.last_seen_at,
-    )
-
-
-def device_shown(record: DeviceRecord) -> DeviceShown:
-    """A device as answers show it."""
-    return DeviceShown(
-        device_id=record.id,
-        platform=record.platform,
-        name=record.name,
-        cursor=record.cursor,
         created_at=record.created_at,
         last_seen_at=record.last_seen_at,
     )

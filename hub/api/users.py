@@ -10,7 +10,6 @@ from fastapi import APIRouter, Request, Response
 from hub.api.answers import (
     IdempotencyKey,
     claim_of,
-    empty,
     listed,
     loads,
     location,
@@ -22,15 +21,13 @@ from hub.api.answers import (
 )
 from hub.api.deps import Hub, by_key, user_of
 from hub.api.route import HubRoute
-from hub.api.schemas import After, Limit, Listing, PathDevice, PathUser
+from hub.api.schemas import After, Limit, Listing, PathUser
 from hub.api.schemas_people import (
-    DeviceShown,
     SignedOut,
     UserBatch,
     UserFields,
     UserResults,
     UserShown,
-    device_shown,
     user_shown,
 )
 from hub.core.directory import Change
@@ -127,26 +124,3 @@ async def sign_out(
     answer = await write(hub, caller, work)
     await hub.rights_changed(user)
     return answer
-
-
-@router.get("/{user_id}/devices", operation_id="listDevices", response_model=Listing[DeviceShown])
-async def list_devices(
-    request: Request, hub: Hub, caller: Reader, user_id: PathUser, limit: Limit = 50, after: After = None
-) -> Response:
-    """List the devices of a user, with how far each has acknowledged the queue."""
-    user = await user_of(hub, caller.app, user_id)
-    return listed(request, await hub.directory.devices(user, page_of(limit, after)), device_shown)
-
-
-@router.delete(
-    "/{user_id}/devices/{device_id}", operation_id="deleteDevice", status_code=204, response_class=Response
-)
-async def delete_device(hub: Hub, caller: Writer, user_id: PathUser, device_id: PathDevice) -> Response:
-    """Forget a device. It comes back with its next hello."""
-    user = await user_of(hub, caller.app, user_id)
-
-    async def work(change: Change) -> Response:
-        await change.remove_device(user, device_id)
-        return empty()
-
-    return await write(hub, caller, work)
