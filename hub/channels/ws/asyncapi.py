@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hub.channels.ws import frames, requests
+from hub.channels.ws import chat_requests, frames, frames_own, requests
 from hub.channels.ws.codes import PARTINGS, ErrorCode
 from hub.channels.ws.routes import PATH, SUBPROTOCOL
 
@@ -21,6 +21,12 @@ _CLIENT: Final[dict[str, type[msgspec.Struct]]] = {
     "typing": requests.Typing,
     "watch": requests.Watch,
     "action": requests.Action,
+    "recall": chat_requests.Recall,
+    "edit": chat_requests.Edit,
+    "react": chat_requests.React,
+    "pin": chat_requests.PinFrame,
+    "hide": chat_requests.Hide,
+    "forward": chat_requests.Forward,
     "ping": requests.Ping,
     "leave": requests.Bye,
 }
@@ -29,16 +35,20 @@ _SERVER: Final[dict[str, type[msgspec.Struct]]] = {
     "ok": frames.Ok,
     "watching": frames.Watching,
     "acted": frames.Acted,
+    "forwarded": frames.Forwarded,
     "error": frames.Error,
     "syncBatch": frames.SyncBatch,
     "historyBatch": frames.HistoryBatch,
     "message": frames.MessageFrame,
     "grew": frames.Grew,
     "readBy": frames.ReadUpTo,
+    "conversation": frames_own.ConversationState,
+    "contact": frames_own.ContactChanged,
     "presence": frames.PresenceNow,
     "typingNow": frames.TypingNow,
     "pong": frames.Pong,
     "behind": frames.Behind,
+    "news": frames.News,
     "rebase": frames.Rebase,
     "bye": frames.Farewell,
 }
@@ -96,6 +106,8 @@ def schema_of(frame: dict[str, Any], *, from_client: bool) -> str:
         return frames.Watching.__name__
     if not from_client and kind == "ok" and "intent" in frame:
         return frames.Acted.__name__
+    if not from_client and kind == "ok" and "forwarded" in frame:
+        return frames.Forwarded.__name__
     if not from_client and kind == "batch":
         return (frames.SyncBatch if "next" in frame else frames.HistoryBatch).__name__
     for struct in (_CLIENT if from_client else _SERVER).values():
@@ -106,17 +118,19 @@ def schema_of(frame: dict[str, Any], *, from_client: bool) -> str:
 
 
 def _schemas() -> dict[str, Any]:
-    structs = [*_CLIENT.values(), *_SERVER.values(), frames.MessageBody, requests.Destination]
+    structs = [*_CLIENT.values(), *_SERVER.values(), frames.MessageBody, chat_requests.Destination]
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF)
     # The generator does not know bodies that are passed on as they are, nor rules over several fields.
     body = {"description": "Any JSON object or string, as it was sent.", "type": ["object", "string"]}
-    schemas["Send"]["properties"]["body"] = body
+    schemas["Send"]["properties"]["body"] = schemas["Edit"]["properties"]["body"] = body
     for name in ("MessageFrame", "MessageBody"):
         schemas[name]["properties"]["body"] = {"description": "As it was sent; null in a tombstone."}
     queued = {"allOf": [{"$ref": _REF.format(name="MessageBody")}, _NUMBERED]}
     schemas["SyncBatch"]["properties"]["entries"] = {"type": "array", "items": queued}
     history = {"type": "array", "items": {"$ref": _REF.format(name="MessageBody")}}
-    schemas["HistoryBatch"]["properties"]["entries"] = history
+    schemas["HistoryBatch"]["properties"]["entries"] = schemas["HistoryBatch"]["properties"]["quoted"] = (
+        history
+    )
     schemas["Watching"]["properties"]["presence"]["additionalProperties"] = _ONLINE
     schemas["Destination"] |= {"minProperties": 1, "maxProperties": 1}
     schemas["History"]["not"] = {"required": ["before", "after"]}

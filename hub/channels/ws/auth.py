@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hub.channels.ws import codes
+from hub.channels.ws.admission import Admission, Crowded
 from hub.channels.ws.codes import ErrorCode, Parting
 from hub.channels.ws.connection import Connection
 from hub.channels.ws.frames import Error, Limits, Welcome, encode_frame, error_frame
@@ -21,16 +22,13 @@ from hub.channels.ws.requests import MAX_PAGE, MAX_WATCHED, Hello
 from hub.channels.ws.seats import Occupant, Seat, make_room, occupant
 from hub.channels.ws.session import Rules
 from hub.core.errors import QueueUnavailable, Refused, Unavailable
+from hub.core.gathered import Gathered
 from hub.core.identity import SocketPolicy
 from hub.core.ports import Broker, People
 from hub.settings import Settings
 
 log = logging.getLogger("hub.ws.auth")
 
-_AT_ONCE: Final = 64
-"""Hellos looked up at the same time: a reconnect storm must leave the database some air."""
-_PATIENCE: Final = 10.0
-"""Seconds that a hello may wait for its turn and its answers."""
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -91,7 +89,12 @@ class Greeter:
         self._heads = heads
         self._heartbeat = settings.heartbeat.total_seconds()
         self._dismiss = dismiss
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._sessions = Gathered(presence.sessions)
+        self.admission = Admission(
+            at_once=settings.hello_concurrency,
+            backlog=settings.hello_backlog,
+            patience=settings.hello_patience.total_seconds(),
+        )
         self.limits = Limits(
             frame_bytes=settings.ws_max_frame,
             body_bytes=settings.body_max_bytes,
@@ -104,8 +107,10 @@ class Greeter:
     async def greet(self, link: Connection, hello: Hello) -> bytes | Refusal:
         """Seat the caller, who may be gone by the time this returns. The answer is a `welcome`, or why not."""
         try:
-            async with asyncio.timeout(_PATIENCE), self._turns:
-                return await self._greet(link, hello)
+            async with self.admission.turn():
+                return _GONE if link.closed else await self._greet(link, hello)
+        except Crowded as crowded:
+            return Refusal(codes.BUSY, retry_after_s=crowded.retry_after_s)
         except Refused as error:
             parting = codes.OF_REFUSAL.get(error.code, codes.FORBIDDEN)
             return Refusal(parting, error_frame(hello.id, error))
@@ -113,7 +118,7 @@ class Greeter:
             after = error.retry_after.total_seconds()
             return Refusal(codes.UNAVAILABLE, error_frame(hello.id, error), retry_after_s=after)
         except TimeoutError:
-            return Refusal(codes.UNAVAILABLE, retry_after_s=2.0)
+            return Refusal(codes.BUSY, retry_after_s=self.admission.later())
         except Exception:
             log.exception("hello_failed")
             return Refusal(codes.INTERNAL, retry_after_s=5.0)
@@ -163,16 +168,18 @@ class Greeter:
         rooms = await self._people.read_diffused(seat.user.key)
         if not link.closed:
             self._node.rooms.put(seat.user.key, rooms)
+        if rooms and not link.closed:
+            # What was said before it could be heard of here is asked for once more, and told after the welcome.
+            self._node.has_grown(link, await self._people.read_diffused(seat.user.key))
         return True
 
     async def _make_room_elsewhere(self, seat: Seat, policy: SocketPolicy) -> bool:
         """The same policy over all nodes. Of two that come at the same time only the older one leaves."""
         user = seat.user.key
-        if not await self._presence.nodes_of([user]):
+        if not await self._presence.others():
             return True
-        everywhere = sorted(
-            (await self._presence.sessions([user]))[user], key=lambda info: (info.since, info.session)
-        )
+        found = await self._sessions.get(user) or ()
+        everywhere = sorted(found, key=lambda info: (info.since, info.session))
         mine = next((at for at, info in enumerate(everywhere) if info.session == seat.id), len(everywhere))
         older = [Occupant(info.session, info.device, info.platform) for info in everywhere[:mine]]
         room = make_room(older, occupant(seat), policy)
@@ -182,7 +189,7 @@ class Greeter:
 
     def _welcome(self, link: Connection, seat: Seat, hello: Hello, head: int) -> bytes:
         cursor = seat.device.cursor if hello.cursor is None else hello.cursor
-        link.session.begin(cursor=cursor, head=head)
+        link.session.begin(cursor=cursor, head=head, hint=hello.mode == "hint")
         if seat.device.cursor < cursor <= head:
             self._engine.ack(seat.device.key, seat.user.key, cursor)
         now = self._engine.clock()

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -20,8 +20,9 @@ from hub.channels.ws.nodes import Nodes
 from hub.channels.ws.parcel import Parcel
 from hub.channels.ws.presence import Presence
 from hub.channels.ws.sightings import Sightings
+from hub.core.body_cache import changed_bodies
 from hub.core.errors import QueueUnavailable
-from hub.core.message import ConversationId, Published, UserKey
+from hub.core.message import ConversationId, MessageId, Published, UserKey
 from hub.redis_link import RedisLink, Subscription
 from hub.redis_wire import Command
 
@@ -59,6 +60,10 @@ class LocalSessions(Protocol):
         """Membership of a conversation, or what the user may do at all, has changed: check again."""
         ...
 
+    def forget(self, messages: Collection[MessageId]) -> None:
+        """The bodies of these have changed."""
+        ...
+
 
 class NoSessions:
     """The local side of a process without sockets."""
@@ -77,6 +82,9 @@ class NoSessions:
 
     def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
         """Nobody is here."""
+
+    def forget(self, messages: Collection[MessageId]) -> None:
+        """Nobody reads here."""
 
 
 @dataclass(slots=True)
@@ -115,11 +123,11 @@ class NodeBroker:
     async def publish(self, batch: Sequence[Published]) -> None:
         """Pushes to sessions here, then to those elsewhere. Raises QueueUnavailable when the latter cannot be
         reached; twice is harmless."""
-        parcels = [self._encode(published) for published in batch]
+        parcels = [self._encode(part) for published in batch for part in _parts(published)]
         self._local.push(parcels)
         try:
             if await self._sightings.others():
-                await self._send(parcels)
+                await self._send(parcels, changed_bodies(batch))
         except QueueUnavailable:
             self.metrics.batches_dropped += 1
             raise
@@ -152,17 +160,22 @@ class NodeBroker:
         frames = [bus.encode(bus.Dropped(self._sightings.node, user, conversation)) for user in users]
         await self._link.run([("PUBLISH", bus.EVERYBODY, frame) for frame in frames])
 
-    async def _send(self, parcels: Sequence[Parcel]) -> None:
+    async def _send(self, parcels: Sequence[Parcel], changed: Sequence[MessageId]) -> None:
         node = self._sightings.node
         places: dict[int, list[str]] = {}
         users = {UserKey(user) for parcel in parcels for user, _ in parcel.users}
         for place, some in (await self._sightings.nodes_of(users)).items():
             for user in some:
                 places.setdefault(user, []).append(place)
-        commands: list[Command] = [
+        # Before anybody there is told of the change, and asks.
+        forget = [bus.encode(bus.Forgot(node, list(changed)))] if changed else []
+        # On a Cluster two channels have no order between them.
+        again = forget if self._link.clustered else []
+        commands: list[Command] = [("PUBLISH", bus.EVERYBODY, frame) for frame in forget]
+        commands += [
             ("PUBLISH", bus.channel_of(place), frame)
             for place, theirs in _by_place(parcels, places).items()
-            for frame in bus.pushes(node, theirs)
+            for frame in (*again, *bus.pushes(node, theirs))
         ]
         grown = [parcel for parcel in parcels if parcel.grew]
         commands += [("PUBLISH", bus.EVERYBODY, frame) for frame in bus.pushes(node, grown)]
@@ -185,14 +198,16 @@ class Receiver:
         self._local = local
         self._metrics = metrics
         self._subscription: Subscription | None = None
-        self._heard_at = -math.inf
+        self._heard_at: list[float] = []
+        """By line of the subscription."""
         self._moved = asyncio.Event()
         link.on_epoch(lambda _old, _new: self._moved.set())
 
     @property
     def last_frame_age(self) -> float:
-        """Seconds since anything was heard; a healthy node hears its own probes."""
-        return time.monotonic() - self._heard_at
+        """Seconds since anything was heard, on the line that is silent the longest; a healthy node hears its own
+        probes on each."""
+        return time.monotonic() - min(self._heard_at, default=-math.inf)
 
     @property
     def healthy(self) -> bool:
@@ -229,25 +244,35 @@ class Receiver:
                 self._metrics.silences += 1
                 log.warning("subscription_silent")
                 await subscription.abort()
-            elif moved and self._link.epoch != subscription.epoch:
+            elif moved and not subscription.current:
                 await subscription.abort()
             elif time.monotonic() >= probe_at:
                 probe_at = time.monotonic() + _PROBE_EVERY
                 await self._probe()
 
     async def _probe(self) -> None:
-        frame = bus.encode(bus.Probe(self._nodes.node))
+        node = self._nodes.node
+        frame = bus.encode(bus.Probe(node))
         try:
-            await self._link.ask("PUBLISH", bus.channel_of(self._nodes.node), frame)
+            # PING goes to every master of a Cluster: one that is another now is met, though nothing is said to it.
+            await self._link.run(
+                [
+                    ("PUBLISH", bus.channel_of(node), frame),
+                    ("PUBLISH", bus.echo_of(node), frame),
+                    ("PING",),
+                ]
+            )
         except QueueUnavailable:
             return  # no way to send is not deafness
         except Exception:
             log.exception("probe_failed")
 
     async def _hear_until_it_breaks(self) -> None:
-        async with self._link.subscribe(bus.channel_of(self._nodes.node), bus.EVERYBODY) as subscription:
+        node = self._nodes.node
+        channels = (bus.channel_of(node), bus.EVERYBODY, bus.echo_of(node))
+        async with self._link.subscribe(*channels) as subscription:
             self._metrics.subscriptions += 1
-            self._heard_at = time.monotonic()
+            self._heard_at = [time.monotonic()] * subscription.lines
             self._subscription = subscription
             try:
                 # What was sent before this moment may not have been heard.
@@ -255,7 +280,9 @@ class Receiver:
                 self._presence.recheck()
                 heard = 0
                 while True:
-                    self._hear(await subscription.receive())
+                    line, payload = await subscription.receive()
+                    self._heard_at[line] = time.monotonic()
+                    self._hear(payload)
                     heard += 1
                     if heard % _FRAMES_A_TURN == 0:
                         await asyncio.sleep(0)  # what is buffered is received without giving way
@@ -263,7 +290,6 @@ class Receiver:
                 self._subscription = None
 
     def _hear(self, payload: bytes) -> None:
-        self._heard_at = time.monotonic()
         self._metrics.frames_heard += 1
         frame = bus.decode(payload)
         if frame is None:
@@ -282,6 +308,8 @@ class Receiver:
                     self._local.presence_changed(UserKey(user), online, at)
             case bus.Dropped(user=user, conversation=conversation):
                 self._local.drop_user(UserKey(user), ConversationId(conversation) if conversation else None)
+            case bus.Forgot(messages=messages):
+                self._local.forget([MessageId(message) for message in messages])
             case bus.Joined():
                 self._nodes.doubt()
             case bus.Probe():
@@ -311,6 +339,14 @@ async def open_broker(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _parts(published: Published) -> Sequence[Published]:
+    """What goes to queues, and what tells of growth: of a read-diffused conversation a few may have a message in their
+    queues, too."""
+    if not published.grew or not published.entries:
+        return (published,)
+    return (replace(published, grew=False), replace(published, entries=()))
 
 
 def _by_place(parcels: Sequence[Parcel], places: Mapping[int, Sequence[str]]) -> dict[str, list[Parcel]]:

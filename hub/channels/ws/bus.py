@@ -9,8 +9,10 @@ from typing import Final, TypeAlias
 import msgspec
 
 from hub.channels.ws.parcel import Parcel
+from hub.partitions import tag
 
-EVERYBODY: Final = "hub:all"
+_ALL: Final = tag("n:all")
+EVERYBODY: Final = f"hub:all:{_ALL}"
 _FRAME_BYTES: Final = 262_144
 """About where a batch is cut into several frames: one that is too large would hold up all behind it."""
 
@@ -57,7 +59,14 @@ class Probe(msgspec.Struct, tag="probe", array_like=True, frozen=True, gc=False)
     origin: str
 
 
-Frame: TypeAlias = Pushed | Signaled | Changed | Dropped | Joined | Probe
+class Forgot(msgspec.Struct, tag="forget", array_like=True, frozen=True, gc=False):
+    """The bodies of these messages have changed: what is remembered of them is not true any more."""
+
+    origin: str
+    messages: list[str]
+
+
+Frame: TypeAlias = Pushed | Signaled | Changed | Dropped | Joined | Probe | Forgot
 
 encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
@@ -65,7 +74,12 @@ _decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
 
 def channel_of(node: str) -> str:
     """The channel that only this node hears."""
-    return f"hub:node:{node}"
+    return f"hub:node:{tag(f'n:{node}')}:{node}"
+
+
+def echo_of(node: str) -> str:
+    """A channel of this node in EVERYBODY's partition: whoever hears it hears EVERYBODY."""
+    return f"hub:echo:{_ALL}:{node}"
 
 
 def decode(payload: bytes) -> Frame | None:

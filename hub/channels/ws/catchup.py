@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from hub.channels.ws.connection import Connection
-from hub.channels.ws.frames import Rebase, encode_frame, message_frame
+from hub.channels.ws.frames import News, Rebase, encode_frame, message_frame
 from hub.core.errors import Unavailable
 from hub.core.message import Page, UserKey
 
@@ -103,7 +103,7 @@ class Recovery:
 
     async def _recover(self, link: Connection) -> None:
         session = link.session
-        limit = _FIRST_PAGE
+        limit = 1 if session.hint else _FIRST_PAGE
         while link.seat is not None and not link.closed:
             page = await self._read(link.seat.user.key, session.sent_q, limit)
             self.pages += 1
@@ -119,6 +119,11 @@ class Recovery:
         if page.rebase:
             session.rebase(page.next)
             link.send(encode_frame(Rebase(page.next)))
+            return None
+        if session.hint:
+            if page.entries and not link.closed:
+                session.found(page.next)
+                link.send(encode_frame(News(session.seen_q)))
             return None
         chunk = bytearray()
         size = 0

@@ -14,8 +14,10 @@ class ErrorCode(StrEnum):
     """Not JSON, a missing field, a wrong type, a value out of bounds."""
     UNKNOWN_TYPE = "unknown_type"
     """No such frame."""
+    BODY_INVALID = "body_invalid"
+    """The body is not what messages of its kind say."""
     NOT_SUPPORTED = "not_supported"
-    """Planned, not built yet."""
+    """This hub is run without it."""
     TOO_LARGE = "too_large"
     """The body is longer or nested deeper than allowed."""
     RATE_LIMITED = "rate_limited"
@@ -72,10 +74,12 @@ FORBIDDEN = Parting(4407, "forbidden", reconnect=False)
 HELLO_TIMEOUT = Parting(4408, "hello_timeout", reconnect=True)
 REPLACED = Parting(4409, "replaced", reconnect=False)
 TOO_MANY_SESSIONS = Parting(4410, "too_many_sessions", reconnect=False)
+KICKED = Parting(4411, "kicked", reconnect=False)
 SLOW_CONSUMER = Parting(4413, "slow_consumer", reconnect=True)
 SILENT = Parting(4420, "silent", reconnect=True)
 RIGHTS_CHANGED = Parting(4423, "rights_changed", reconnect=True)
 RATE_LIMITED = Parting(4429, "rate_limited", reconnect=True)
+BUSY = Parting(4430, "busy", reconnect=True)
 UNAVAILABLE = Parting(4503, "unavailable", reconnect=True)
 
 PARTINGS = (
@@ -94,10 +98,12 @@ PARTINGS = (
     HELLO_TIMEOUT,
     REPLACED,
     TOO_MANY_SESSIONS,
+    KICKED,
     SLOW_CONSUMER,
     SILENT,
     RIGHTS_CHANGED,
     RATE_LIMITED,
+    BUSY,
     UNAVAILABLE,
 )
 

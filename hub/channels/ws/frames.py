@@ -14,7 +14,7 @@ from hub.channels.ws.codes import Parting
 from hub.channels.ws.parcel import Parcel
 from hub.channels.ws.wire import head, ws_frame
 from hub.core.errors import HubError, Unavailable
-from hub.core.message import TOMBSTONE, HistoryPage, Message, Page, Published, UserKey
+from hub.core.message import TOMBSTONE, HistoryPage, Message, Page, Published, ReactionCount, UserKey
 
 __all__ = ["encode", "encode_frame", "ws_frame"]
 
@@ -48,7 +48,8 @@ class Welcome(Struct, frozen=True, tag_field="type", tag="welcome", omit_default
 
 
 class Ok(Struct, frozen=True, tag_field="type", tag="ok", omit_defaults=True):
-    """A send was committed, now or (`duplicate`) earlier."""
+    """A send was committed, now or (`duplicate`) earlier. Of a change, `message` is the one that was changed and `seq`
+    that of the control message which tells of it."""
 
     id: str | int
     message: str
@@ -56,6 +57,23 @@ class Ok(Struct, frozen=True, tag_field="type", tag="ok", omit_defaults=True):
     seq: int
     at: Moment
     duplicate: bool = False
+
+
+class Copied(Struct, frozen=True, omit_defaults=True):
+    """One message that was made by a `forward`."""
+
+    message: str
+    conversation: str
+    seq: int
+    at: Moment
+    duplicate: bool = False
+
+
+class Forwarded(Struct, frozen=True, tag_field="type", tag="ok"):
+    """What was made by a `forward`, in the order asked for; one where they were merged."""
+
+    id: str | int
+    forwarded: list[Copied]
 
 
 class Acted(Struct, frozen=True, tag_field="type", tag="ok"):
@@ -100,7 +118,8 @@ class SyncBatch(Struct, frozen=True, tag_field="type", tag="batch"):
 
 
 class HistoryBatch(Struct, frozen=True, tag_field="type", tag="batch", omit_defaults=True):
-    """A page of one conversation, ascending. `low` and `high` are the seqs it covers; `gap` ended it early."""
+    """A page of one conversation, ascending. `low` and `high` are the seqs it covers; `gap` ended it early. `quoted` is
+    what messages of the page answer and is not on it."""
 
     id: str | int
     conversation: str
@@ -109,6 +128,7 @@ class HistoryBatch(Struct, frozen=True, tag_field="type", tag="batch", omit_defa
     low: int
     high: int
     gap: tuple[int, int] | None = None
+    quoted: list[Raw] | None = None
 
 
 class Pong(Struct, frozen=True, gc=False, tag_field="type", tag="pong"):
@@ -120,6 +140,13 @@ class Pong(Struct, frozen=True, gc=False, tag_field="type", tag="pong"):
 
 class Behind(Struct, frozen=True, gc=False, tag_field="type", tag="behind"):
     """The connection was too slow and pushing paused; what is missing up to `head` follows."""
+
+    head: int
+
+
+class News(Struct, frozen=True, gc=False, tag_field="type", tag="news"):
+    """In hint mode: the queue has grown to `head`. Nothing more is said until the client has pulled or acknowledged
+    that far."""
 
     head: int
 
@@ -184,6 +211,13 @@ class MessageBody(Struct, frozen=True, omit_defaults=True):
     mentions: tuple[str, ...] | None = None
     notification: str | None = None
     expires_at: Moment | None = None
+    control: bool = False
+    """It tells of a change and is nothing to be read; `reply_to` is then the message that changed."""
+    reply_to: str | None = None
+    forward_of: str | None = None
+    edited_at: Moment | None = None
+    reactions: tuple[ReactionCount, ...] | None = None
+    """In history only: how many users put which emoji to it, and whether the reader is one of them."""
 
 
 class MessageFrame(MessageBody, frozen=True, kw_only=True, tag_field="type", tag="message"):
@@ -222,7 +256,7 @@ def message_rest(message: Message | None) -> bytes:
     return b"," + _json(message)[1:]
 
 
-def _json(message: Message) -> bytes:
+def _json(message: Message, reactions: tuple[ReactionCount, ...] | None = None) -> bytes:
     return _ENCODER.encode(
         MessageBody(
             id=message.id,
@@ -236,6 +270,11 @@ def _json(message: Message) -> bytes:
             mentions=message.mentions or None,
             notification=message.notification,
             expires_at=message.expires_at,
+            control=message.control,
+            reply_to=message.reply_to,
+            forward_of=message.forward_of,
+            edited_at=message.edited_at,
+            reactions=reactions,
         )
     )
 
@@ -301,7 +340,7 @@ def history_batch(
     room = most_bytes
     more, gap, low, high = page.more, page.gap, page.low, page.high
     for message in reversed(page.messages) if newest_first else page.messages:
-        raw = _json(message)
+        raw = _json(message, page.reactions.get(message.id))
         room -= len(raw)
         if room < 0 and raws:
             more, gap = True, None
@@ -311,7 +350,20 @@ def history_batch(
         raws.append(Raw(raw))
     if newest_first:
         raws.reverse()
-    return encode_frame(HistoryBatch(request, conversation, raws, more, low, high, gap))
+    quoted = _quoted(page, chosen, room) or None
+    return encode_frame(HistoryBatch(request, conversation, raws, more, low, high, gap, quoted))
+
+
+def _quoted(page: HistoryPage, chosen: Sequence[Message], room: int) -> list[Raw]:
+    """What the chosen messages answer, as far as there is room for it."""
+    answered = {message.reply_to for message in chosen}
+    raws: list[Raw] = []
+    for message in page.quoted:
+        raw = _json(message) if message.id in answered else b""
+        room -= len(raw)
+        if raw and room > 0:
+            raws.append(Raw(raw))
+    return raws
 
 
 def error_frame(request: Id, error: HubError) -> bytes:

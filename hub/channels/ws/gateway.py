@@ -14,6 +14,7 @@ from hub.channels.ws import codes
 from hub.channels.ws.auth import Greeter, Refusal
 from hub.channels.ws.background import Background
 from hub.channels.ws.catchup import Recovery
+from hub.channels.ws.chatting import ChatApi, Chatting
 from hub.channels.ws.codes import ErrorCode, Parting
 from hub.channels.ws.connection import Connection
 from hub.channels.ws.frames import Behind, Error, encode_frame
@@ -21,6 +22,7 @@ from hub.channels.ws.heads import Heads
 from hub.channels.ws.neighbours import ActionsApi, EngineApi, PresenceApi
 from hub.channels.ws.node import Node
 from hub.channels.ws.perform import Performer
+from hub.channels.ws.polls import Polls
 from hub.channels.ws.requests import Hello
 from hub.channels.ws.seats import Seat
 from hub.channels.ws.session import Acknowledge, Finish, Greet, Perform, Reply, Rules, Session
@@ -54,6 +56,7 @@ class SocketGateway:
         broker: Broker,
         settings: Settings,
         actions: ActionsApi | None = None,
+        chat: ChatApi | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.node = node
@@ -65,11 +68,15 @@ class SocketGateway:
         self._settings = settings
         self._jitter = jitter
         self._rules = Rules.of(settings)
-        self.recovery = Recovery(self._read_queue)
+        self.recovery = Recovery(self._read_queue, workers=settings.catchup_concurrency)
         heads = Heads(engine.heads)
+        self.polls = Polls(node=node, read=engine.sync, heads=heads, notes=presence, settings=settings)
         self._performer = Performer(
             engine=engine,
             actions=actions,
+            chat=None
+            if chat is None
+            else Chatting(chat=chat, people=people, body_bytes=settings.body_max_bytes),
             people=people,
             presence=presence,
             broker=broker,
@@ -93,6 +100,8 @@ class SocketGateway:
         self._links: set[Connection] = set()
         self._sweep = Sweep(links=self._links, settings=settings, end=self.dismiss)
         self._greeting = 0
+        self._reading_rooms: dict[UserKey, bool] = {}
+        """Whose conversations are being read, and whether they must be read again."""
         self.partings: Counter[str] = Counter()
         """How many were dismissed, by reason."""
         self._drained: asyncio.Task[None] | None = None
@@ -108,6 +117,7 @@ class SocketGateway:
     async def __aexit__(self, *exc: object) -> None:
         """Say goodbye to everybody, in bounded time."""
         await self.drain()
+        await self.polls.aclose()
         await self._sweep.aclose()
         await self.recovery.aclose()
         await self.background.finish(within=1.0)
@@ -150,6 +160,7 @@ class SocketGateway:
             case Acknowledge(seq):
                 if link.seat is not None:
                     self._engine.ack(link.seat.device.key, link.seat.user.key, seq)
+                    self.node.hint(link)
             case Perform(request):
                 if link.seat is not None:
                     self._performer.perform(link, link.seat, request)
@@ -186,7 +197,8 @@ class SocketGateway:
         behind = link.session.resume()
         self.node.tell_missed(link)
         if behind:
-            link.send(encode_frame(Behind(link.session.seen_q)))
+            if not link.session.hint:
+                link.send(encode_frame(Behind(link.session.seen_q)))
             self.recovery.soon(link)
 
     def closing(self, link: Connection) -> None:
@@ -207,6 +219,7 @@ class SocketGateway:
 
     def going_down(self) -> None:
         """The server stops: it waits until all connections are gone."""
+        self.polls.close()
         if self._drained is None:
             self._drained = asyncio.get_running_loop().create_task(self._drain(), name="ws-drain")
 
@@ -273,6 +286,7 @@ class SocketGateway:
             self.dismiss(link, welcome.parting, retry_after_s=welcome.retry_after_s)
         elif not link.closed:
             link.send(welcome)
+            self.node.tell_missed(link)
             if link.session.up_to_date:
                 link.session.settle()
             else:
@@ -284,16 +298,49 @@ class SocketGateway:
 
     def memberships_changed(self, user: UserKey) -> None:
         """The user joined or left a conversation."""
-        self.background.start(self._read_rooms(user), name="ws-rooms")
+        if user not in self._reading_rooms:
+            self.background.start(self._read_rooms(user), name="ws-rooms")
+        self._reading_rooms[user] = True
 
     async def _read_rooms(self, user: UserKey) -> None:
+        """One reader a user: what changes meanwhile is read once more, so that the older answer is never the last."""
         try:
-            rooms = await self._people.read_diffused(user)
+            while self._reading_rooms.get(user):
+                self._reading_rooms[user] = False
+                await self._enter_rooms(user)
+                await self._watch_less(user)
         except HubError:
             log.warning("rooms_not_read")
+        finally:
+            self._reading_rooms.pop(user, None)
+
+    async def _enter_rooms(self, user: UserKey) -> None:
+        rooms = await self._people.read_diffused(user)
+        if not self.node.seats.of(user):
             return
-        if self.node.seats.of(user):
-            self.node.rooms.put(user, rooms)
+        fresh = rooms.keys() - set(self.node.rooms.of(user))
+        self.node.rooms.put(user, rooms)
+        if fresh:
+            # What was said before it could be heard of here is asked for once more.
+            newest = await self._people.read_diffused(user)
+            for link in self.node.seats.of(user):
+                self.node.has_grown(link, {room: newest.get(room, 0) for room in fresh})
+                if link.session.hears:
+                    self.node.tell_missed(link)
+
+    async def _watch_less(self, user: UserKey) -> None:
+        """Who was taken out, or is blocked, hears no more of people whom they have nothing in common with."""
+        for link in self.node.seats.of(user):
+            watched = self.node.watchers.by(link)
+            if not watched or link.seat is None:
+                continue
+            names = await self._people.acquainted(user, link.seat.user.app, list(watched.values()))
+            # Read again: the client may have asked for others meanwhile, which was looked up later than this.
+            if self.node.watchers.by(link) is watched and len(names) < len(watched):
+                kept = {key: name for name, key in names.items()}
+                _, last = self.node.watchers.replace(link, kept)
+                if last:
+                    await self._quietly(self._presence.unwatch, last)
 
     async def _quietly(self, tell: Callable[..., Any], what: Seat | list[UserKey]) -> None:
         try:

@@ -26,6 +26,10 @@ class Watchers(Generic[L]):
         last = [user for user in before if user not in names and self._discard(user, link)]
         return first, last
 
+    def by(self, link: L) -> Mapping[UserKey, str]:
+        """Whom a connection watches."""
+        return self._watched.get(link, {})
+
     def of(self, user: UserKey) -> Collection[tuple[L, str]]:
         """The connections that watch a user, with the user's id in the product."""
         return [(link, self._watched[link][user]) for link in self._watchers.get(user, ())]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple
 
 from hub.channels.ws.nodes import Nodes
 from hub.channels.ws.reaper import users_key
 from hub.channels.ws.seats import Seat
-from hub.channels.ws.sightings import session_field, session_value, sessions_key, watchers_key
+from hub.channels.ws.sightings import POLL, session_field, session_value, sessions_key, watchers_key
 from hub.core.identity import Platform
 from hub.core.message import SYSTEM, UserKey
 from hub.redis_wire import Command, load_script
@@ -20,6 +20,7 @@ REFRESH: Final = 3_600.0
 _KEEP: Final = 3 * 3_600_000
 """Milliseconds for which what nobody takes off stays in Redis: a net below the reaper's."""
 _CHUNK: Final = 200
+_NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Held(NamedTuple):
@@ -39,6 +40,7 @@ class Ledger:
         self._held: dict[str, Held] = {}
         self._by_user: dict[UserKey, tuple[str, ...]] = {}
         self._watched: set[UserKey] = set()
+        self._polling: set[UserKey] = set()
         self._open, self._close = (load_script(__package__, f"registry_{name}") for name in ("open", "close"))
 
     def __len__(self) -> int:
@@ -84,6 +86,37 @@ class Ledger:
         self._watched.difference_update(stale)
         return [("SREM", watchers_key(user), self._nodes.node) for user in stale]
 
+    def poll(self, user: UserKey) -> list[Command]:
+        """Commands for a user whose requests wait here, unless that is noted."""
+        if user in self._polling:
+            return []
+        self._polling.add(user)
+        return self._noting(user)
+
+    def unpoll(self, users: Collection[UserKey]) -> list[Command]:
+        """Commands for those whose requests do not wait here any more."""
+        gone = [user for user in users if user in self._polling]
+        self._polling.difference_update(gone)
+        commands: list[Command] = []
+        for user in gone:
+            commands += [("HDEL", sessions_key(user), self._field(POLL)), *self.forgetting(user)]
+        return commands
+
+    def polling(self) -> Iterator[Sequence[Command]]:
+        """The commands for all whose requests wait, in chunks."""
+        users = iter(list(self._polling))
+        while chunk := list(islice(users, _CHUNK)):
+            yield [command for user in chunk for command in self._noting(user)]
+
+    def _noting(self, user: UserKey) -> list[Command]:
+        key = sessions_key(user)
+        value = session_value(Platform.MINIPROGRAM, "", _NO_TIME)
+        return [
+            ("HSET", key, self._field(POLL), value),
+            ("PEXPIRE", key, _KEEP),
+            ("SADD", users_key(self._nodes.instance), user),
+        ]
+
     def opening(self, session: str) -> list[Command]:
         """The commands that enter a session; the answer to the first says whom to tell."""
         user, platform, device, since = self._held[session]
@@ -100,7 +133,11 @@ class Ledger:
 
     def forgetting(self, user: UserKey) -> list[Command]:
         """The commands for a user who has gone from here, unless she is back."""
-        return [] if self.here(user) else [("SREM", users_key(self._nodes.instance), user)]
+        return (
+            []
+            if self.here(user) or user in self._polling
+            else [("SREM", users_key(self._nodes.instance), user)]
+        )
 
     def frame(self) -> list[Command]:
         """The commands that keep what belongs to the node as a whole."""

@@ -115,6 +115,10 @@ class PresenceApi(Protocol):
         """It is not any more. Twice is harmless."""
         ...
 
+    async def others(self) -> Collection[str]:
+        """The names of the other live nodes."""
+        ...
+
     async def nodes_of(self, users: Collection[UserKey]) -> Mapping[str, Collection[UserKey]]:
         """The other nodes on which these users have live sessions. Free where there is no other node."""
         ...
@@ -125,6 +129,14 @@ class PresenceApi(Protocol):
 
     async def online(self, users: Collection[UserKey]) -> Mapping[UserKey, Mapping[str, object]]:
         """What may be told of these users."""
+        ...
+
+    async def poll(self, user: UserKey) -> None:
+        """Requests wait on this node for what is new to this user. Twice is harmless."""
+        ...
+
+    async def unpoll(self, users: Collection[UserKey]) -> None:
+        """Not any more."""
         ...
 
     async def watch(self, users: Collection[UserKey]) -> None:

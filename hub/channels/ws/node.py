@@ -6,7 +6,8 @@ what comes for one socket within one call is one write.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -15,11 +16,12 @@ import msgspec
 from hub.channels.ws import codes
 from hub.channels.ws.codes import Parting
 from hub.channels.ws.connection import Connection
-from hub.channels.ws.frames import Grew, PresenceNow, encode_frame, stamp, ws_frame
+from hub.channels.ws.doorman import KICK
+from hub.channels.ws.frames import Grew, News, PresenceNow, encode_frame, stamp, ws_frame
 from hub.channels.ws.interests import Rooms, Watchers
 from hub.channels.ws.parcel import Parcel
 from hub.channels.ws.seats import Seats
-from hub.core.message import ConversationId, UserKey
+from hub.core.message import ConversationId, MessageId, UserKey
 
 if TYPE_CHECKING:
     from hub.channels.ws.catchup import Recovery
@@ -40,10 +42,21 @@ class Attendant(Protocol):
         ...
 
 
+class Waiter(asyncio.Event):
+    """A request that waits for news of a user. `over`: what the user may do has changed, and it must be asked anew."""
+
+    over = False
+
+
 class _Dismissal(msgspec.Struct):
     sessions: frozenset[str]
 
 
+class _Kick(msgspec.Struct):
+    device: str
+
+
+_KICK: Final = b'{"type":"%b"' % KICK.encode()
 _DISMISSAL: Final = b'{"type":"hub.dismiss"'
 
 
@@ -65,6 +78,10 @@ class Node:
         """Messages left to recovery: out of order, or a socket that is busy or full."""
         self.missed = 0
         """Frames that are not stored (read, typing, presence), not written because the socket was full."""
+        self.waiting: dict[UserKey, set[Waiter]] = {}
+        """Requests that wait for news of a user (long polls)."""
+        self.on_forget: Callable[[Collection[MessageId]], None] | None = None
+        """Who in this process remembers bodies."""
         self._recovery: Recovery | None = None
         self._attendant: Attendant | None = None
         self._missed: dict[Connection, dict[ConversationId, int | None]] = {}
@@ -102,18 +119,37 @@ class Node:
         for link in gathered:
             link.flush()
         self.pushed += pushed
+        if self.waiting:
+            self._wake(parcels)
+
+    def _wake(self, parcels: Sequence[Parcel]) -> None:
+        waiting = cast("dict[int, set[Waiter]]", self.waiting)
+        for parcel in parcels:
+            for user, _ in parcel.users:
+                for event in waiting.get(user, ()):
+                    event.set()
 
     def _hold_back(self, link: Connection) -> None:
         session = link.session
-        if session.behind:
+        if session.hint:
+            self.hint(link)
+        elif session.behind:
             self.held_back += 1
             if session.flowing and self._recovery is not None:
                 self._recovery.soon(link)
+
+    def hint(self, link: Connection) -> None:
+        """In hint mode: say that there is news, once until the client has pulled it."""
+        if link.session.announce():
+            link.write(ws_frame(encode_frame(News(link.session.seen_q))))
 
     def signal(self, users: Collection[UserKey], frame: bytes) -> None:
         """A frame (its JSON) that is not stored. Who is full or not ready misses it."""
         if frame.startswith(_DISMISSAL):
             self._dismiss(users, frame)
+            return
+        if frame.startswith(_KICK):
+            self._kick(users, frame)
             return
         whole = ws_frame(frame)
         for user in users:
@@ -136,6 +172,9 @@ class Node:
 
     def catch_up(self) -> None:
         """Something may have been lost on the way to this node: every queue is asked."""
+        for events in self.waiting.values():
+            for event in events:
+                event.set()
         for link in self.seats:
             if self._recovery is not None:
                 self._recovery.soon(link, doubt=True)
@@ -145,6 +184,9 @@ class Node:
 
     def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
         """A membership, or (None) what the user may do at all, has changed."""
+        for waiter in self.waiting.get(user, ()) if conversation is None else ():
+            waiter.over = True
+            waiter.set()
         if self._attendant is None or not self.seats.of(user):
             return
         if conversation is not None:
@@ -153,12 +195,24 @@ class Node:
             for link in self.seats.of(user):
                 self._attendant.dismiss(link, codes.RIGHTS_CHANGED)
 
+    def forget(self, messages: Collection[MessageId]) -> None:
+        """Another node has committed changes of these: bodies in this process's memory are not true any more."""
+        if self.on_forget is not None:
+            self.on_forget(messages)
+
     def _dismiss(self, users: Collection[UserKey], frame: bytes) -> None:
         sessions = msgspec.json.decode(frame, type=_Dismissal).sessions
         for user in users:
             for link in self.seats.of(user):
                 if self._attendant is not None and link.seat is not None and link.seat.id in sessions:
                     self._attendant.dismiss(link, codes.REPLACED)
+
+    def _kick(self, users: Collection[UserKey], frame: bytes) -> None:
+        device = msgspec.json.decode(frame, type=_Kick).device
+        for user in users:
+            for link in self.seats.of(user):
+                if self._attendant is not None and link.seat is not None and link.seat.device.id == device:
+                    self._attendant.dismiss(link, codes.KICKED)
 
     # Conversations without entries
 
@@ -175,6 +229,12 @@ class Node:
             missed = self._missed.setdefault(link, {})
             if room in missed or len(missed) < _MISSED_ROOMS:
                 missed[room] = seq
+
+    def has_grown(self, link: Connection, rooms: Mapping[ConversationId, int]) -> None:
+        """These have something that its user has not read; it is told with what it missed."""
+        grown: dict[ConversationId, int | None] = {room: seq for room, seq in rooms.items() if seq}
+        if grown and link.seat is not None:
+            self._missed.setdefault(link, {}).update(grown)
 
     def tell_missed(self, link: Connection) -> None:
         """The socket has drained: which conversations grew meanwhile."""

@@ -12,12 +12,13 @@ from typing import Any, Final, assert_never
 from hub.channels.ws import codes
 from hub.channels.ws.background import Background
 from hub.channels.ws.catchup import Recovery
+from hub.channels.ws.chat_requests import ChatFrame, ChatRequest
+from hub.channels.ws.chatting import Chatting, ok_of
 from hub.channels.ws.codes import ErrorCode
 from hub.channels.ws.connection import Connection
 from hub.channels.ws.frames import (
     Acted,
     Error,
-    Ok,
     Pong,
     Rebase,
     Watching,
@@ -58,6 +59,7 @@ class Performer:
         *,
         engine: EngineApi,
         actions: ActionsApi | None,
+        chat: Chatting | None,
         people: People,
         presence: PresenceApi,
         broker: Broker,
@@ -69,6 +71,7 @@ class Performer:
     ) -> None:
         self._engine = engine
         self._actions = actions
+        self._chat = chat
         self._people = people
         self._presence = presence
         self._broker = broker
@@ -83,7 +86,10 @@ class Performer:
 
     def perform(self, link: Connection, seat: Seat, request: Request) -> None:
         """Start it; the answer is written when it is there. Sends are submitted in the order of their coming."""
-        if isinstance(request, Send | Typing | Action) and UserScope.WRITE not in seat.user.scopes:
+        if (
+            isinstance(request, Send | Typing | Action | ChatRequest)
+            and UserScope.WRITE not in seat.user.scopes
+        ):
             self._start(link, getattr(request, "id", None), self._refuse_writing)
             return
         match request:
@@ -102,6 +108,8 @@ class Performer:
                 self._start(link, request.id, partial(self._watch, link, seat, request))
             case Action():
                 self._start(link, request.id, partial(self._act, link, seat, request))
+            case ChatRequest():
+                self._start(link, request.id, partial(self._change, link, seat, request))
             case Ping():
                 self._heads.ask(seat.user.key, partial(self._pong, link, request.id))
             case _:
@@ -149,8 +157,9 @@ class Performer:
             lane.append(request)
             return
         target = self._known_target(seat, request)
-        if target is not None:
-            self._start(link, request.id, partial(self._submit, link, seat, request, target))
+        if target is not None and not _to_prepare(request):
+            draft = self._draft(seat, request, target)
+            self._start(link, request.id, partial(self._submit, link, request, draft))
             return
         self._lanes[link] = deque([request])
         self._background.start(self._resolve(link, seat), name="ws-resolve")
@@ -162,15 +171,31 @@ class Performer:
         return None if key is None else ToUser(key)
 
     async def _resolve(self, link: Connection, seat: Seat) -> None:
-        """While one send waits for its recipient to be looked up, later ones of this connection wait behind it."""
+        """While one send waits for its recipient, for what it answers or for whom it mentions to be looked up, later
+        ones of this connection wait behind it."""
         lane = self._lanes[link]
         try:
             while lane:
                 request = lane.popleft()
-                target = self._known_target(seat, request) or await self._look_up(seat, request)
-                self._start(link, request.id, partial(self._submit, link, seat, request, target))
+                draft = await self._ready(seat, request)
+                self._start(link, request.id, partial(self._submit, link, request, draft))
         finally:
             del self._lanes[link]
+
+    async def _ready(self, seat: Seat, request: Send) -> Draft | HubError:
+        target = self._known_target(seat, request) or await self._look_up(seat, request)
+        if isinstance(target, HubError):
+            return target
+        draft = self._draft(seat, request, target)
+        if self._chat is None or not _to_prepare(request):
+            return draft
+        try:
+            return await self._chat.prepare(draft)
+        except HubError as error:
+            return error
+        except Exception:
+            log.exception("preparing_failed")
+            return _away()
 
     async def _look_up(self, seat: Seat, request: Send) -> Target | HubError:
         name = request.to.user or ""
@@ -188,10 +213,8 @@ class Performer:
             self._users.popitem(last=False)
         return ToUser(key)
 
-    async def _submit(self, link: Connection, seat: Seat, request: Send, target: Target | HubError) -> None:
-        if isinstance(target, HubError):
-            raise target
-        draft = Draft(
+    def _draft(self, seat: Seat, request: Send, target: Target) -> Draft:
+        return Draft(
             id=MessageId(self._engine.new_id("msg")),
             app=seat.user.app,
             sender=seat.user.key,
@@ -202,10 +225,19 @@ class Performer:
             created_at=self._engine.clock(),
             client_msg_id=request.client_msg_id,
             mentions=request.mentions,
+            reply_to=None if request.reply_to is None else MessageId(request.reply_to),
         )
+
+    async def _submit(self, link: Connection, request: Send, draft: Draft | HubError) -> None:
+        if isinstance(draft, HubError):
+            raise draft
         done = await self._engine.submit(draft)
-        ok = Ok(request.id, done.message, done.conversation, done.seq, done.at, done.duplicate)
-        self.answer(link, encode_frame(ok))
+        self.answer(link, encode_frame(ok_of(request.id, done)))
+
+    async def _change(self, link: Connection, seat: Seat, request: ChatFrame) -> None:
+        if self._chat is None:
+            raise Forbidden(ErrorCode.NOT_SUPPORTED, "This hub changes no messages.")
+        self.answer(link, encode_frame(await self._chat.answer(seat.user, request)))
 
     async def _act(self, link: Connection, seat: Seat, request: Action) -> None:
         if self._actions is None:
@@ -239,9 +271,13 @@ class Performer:
     async def _sync(self, link: Connection, seat: Seat, request: Sync) -> None:
         page = await self._engine.sync(seat.user.key, after=request.after, limit=request.limit)
         if page.rebase:
+            if link.session.hint:
+                link.session.rebase(page.next)
             self.answer(link, encode_frame(Rebase(page.next, request.id)))
-        else:
-            self.answer(link, sync_batch(request.id, page, most_bytes=_ANSWER_BYTES))
+            return
+        self.answer(link, sync_batch(request.id, page, most_bytes=_ANSWER_BYTES))
+        if link.session.pulled(page.next, more=page.more):
+            self._recovery.soon(link)
 
     async def _history(self, link: Connection, seat: Seat, request: History) -> None:
         page = await self._engine.history(
@@ -295,6 +331,10 @@ class Performer:
         known = await self._presence.online(list(names.values())) if names else {}
         presence = named_presence(names, known)
         self.answer(link, encode_frame(Watching(request.id, presence, refused_of(request.users, names))))
+
+
+def _to_prepare(request: Send) -> bool:
+    return bool(request.mentions) or request.reply_to is not None
 
 
 def _away() -> Unavailable:

@@ -117,6 +117,14 @@ class Presence(Sightings):
         """Not any more."""
         await self.scribe.write(self._ledger.unwatch(users))
 
+    async def poll(self, user: UserKey) -> None:
+        """Requests wait here for what is new to a user, who is not online by that."""
+        await self.scribe.write(self._ledger.poll(user))
+
+    async def unpoll(self, users: Collection[UserKey]) -> None:
+        """Not any more."""
+        await self.scribe.write(self._ledger.unpoll(users))
+
     def recheck(self) -> None:
         """Changes may have gone unheard: ask for all who are watched, once every node has had time to come back."""
         if self._ledger.watched:
@@ -198,8 +206,9 @@ class Presence(Sightings):
             commands = [command for session, _ in chunk for command in self._ledger.opening(session)]
             answers = await self._link.run(commands)
             await self.tidings.tell(self._came([user for _, user in chunk])(answers))
-        for watching in self._ledger.watching():
-            await self._link.run(watching)
+        for chunked in (self._ledger.watching(), self._ledger.polling()):
+            for some in chunked:
+                await self._link.run(some)
         if old is not None:
             await self._nodes.end(old)
             log.info("presence_reborn", extra={"old": old, "sessions": len(self._ledger)})
@@ -245,8 +254,9 @@ class Presence(Sightings):
         for chunk in self._ledger.sessions():
             commands = [command for session, _ in chunk for command in self._ledger.opening(session)]
             await self.scribe.write(commands, self._came([user for _, user in chunk]))
-        for watching in self._ledger.watching():
-            await self.scribe.write(watching)
+        for chunked in (self._ledger.watching(), self._ledger.polling()):
+            for some in chunked:
+                await self.scribe.write(some)
         self.recheck()
 
     async def _recheck(self) -> None:

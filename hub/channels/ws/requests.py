@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import re
 from itertools import accumulate
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from hub.channels.ws.chat_requests import (
+    MAX_MENTIONS,
+    ChatFrame,
+    ClientMsgId,
+    ConversationKey,
+    Destination,
+    Edit,
+    MessageKey,
+    RequestId,
+    UserId,
+    check_body,
+    shape_fault,
+)
 from hub.channels.ws.codes import ErrorCode
+from hub.core.bodies import OWN_KINDS
 from hub.core.identity import Platform
-from hub.core.message import TOMBSTONE
 
 MAX_PAGE: Final = 500
 MAX_WATCHED: Final = 200
-MAX_MENTIONS: Final = 50
 _MAX_NESTING: Final = 64
 
 # Exact in every JSON reader, and far beyond any queue.
 Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-RequestId: TypeAlias = (
-    Annotated[str, Meta(min_length=1, max_length=64)] | Annotated[int, Meta(ge=0, le=2**53 - 1)]
-)
-# No control characters: PostgreSQL takes no NUL in text, and the others have no business in an id.
-UserId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-ConversationKey: TypeAlias = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9_-]*\Z")]
 Limit: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
 Token: TypeAlias = Annotated[str, Meta(min_length=1, max_length=8_192)]
 DeviceId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[!-~]*\Z")]
-ClientMsgId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]*\Z")]
 MessageKind: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.-]{0,31}\Z")]
 
 
@@ -47,20 +52,9 @@ class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     token: Token
     device: DeviceInfo
     cursor: Seq | None = None
+    mode: Literal["push", "hint"] = "push"
+    """`push`: messages come as they are. `hint`: only `news` comes, and the client pulls with `sync`."""
     id: RequestId | None = None
-
-
-class Destination(Struct, frozen=True, gc=False):
-    """A conversation, or the direct conversation with one user."""
-
-    conversation: ConversationKey | None = None
-    user: UserId | None = None
-
-    def __post_init__(self) -> None:
-        """Exactly one of the two."""
-        if (self.conversation is None) == (self.user is None):
-            message = "`to` names either `conversation` or `user`"
-            raise ValueError(message)
 
 
 class Send(Struct, frozen=True, tag_field="type", tag="send"):
@@ -72,15 +66,14 @@ class Send(Struct, frozen=True, tag_field="type", tag="send"):
     kind: MessageKind
     body: Raw
     mentions: Annotated[tuple[UserId, ...], Meta(max_length=MAX_MENTIONS)] = ()
+    reply_to: MessageKey | None = None
 
     def __post_init__(self) -> None:
         """What types cannot say."""
-        if self.kind == TOMBSTONE:
-            message = f"kind `{TOMBSTONE}` is the hub's own"
+        if self.kind in OWN_KINDS:
+            message = f"kind `{self.kind}` is the hub's own"
             raise ValueError(message)
-        if bytes(memoryview(self.body)[:1]) not in (b"{", b'"'):
-            message = "`body` must be an object or a string"
-            raise ValueError(message)
+        check_body(self.body)
 
 
 class Ack(Struct, frozen=True, gc=False, tag_field="type", tag="ack"):
@@ -143,18 +136,6 @@ class Bye(Struct, frozen=True, gc=False, tag_field="type", tag="bye"):
     """The client leaves."""
 
 
-class _Planned(Struct, frozen=True, gc=False, tag_field="type"):
-    id: RequestId | None = None
-
-
-class Recall(_Planned, frozen=True, gc=False, tag="recall"):
-    """Planned."""
-
-
-class Edit(_Planned, frozen=True, gc=False, tag="edit"):
-    """Planned."""
-
-
 class ActionData(Struct, frozen=True, gc=False):
     """What comes with a press. The same `client_action_id` again gets the first answer."""
 
@@ -171,9 +152,8 @@ class Action(Struct, frozen=True, tag_field="type", tag="action"):
     data: ActionData = ActionData()
 
 
-Planned: TypeAlias = Recall | Edit
 ClientFrame: TypeAlias = (
-    Hello | Send | Ack | Sync | History | Read | Typing | Watch | Ping | Bye | Recall | Edit | Action
+    Hello | Send | Ack | Sync | History | Read | Typing | Watch | Ping | Bye | Action | ChatFrame
 )
 
 _DECODER = msgspec.json.Decoder(ClientFrame)
@@ -210,6 +190,10 @@ KNOWN: Final = (
     "bye",
     "recall",
     "edit",
+    "react",
+    "pin",
+    "hide",
+    "forward",
     "action",
 )
 
@@ -266,3 +250,14 @@ def nested_too_deeply(body: bytes) -> bool:
         return False
     steps = memoryview(_STRINGS.sub(b"", body).translate(_STEPS, _NOT_BRACKETS)).cast("b")
     return max(accumulate(steps), default=0) > _MAX_NESTING
+
+
+def content_fault(frame: Send | Edit, *, most_bytes: int) -> tuple[ErrorCode, str] | None:
+    """What is wrong with what a frame would have said."""
+    body = bytes(frame.body)
+    if len(body) > most_bytes:
+        return ErrorCode.TOO_LARGE, f"`body` has more than {most_bytes} bytes"
+    if nested_too_deeply(body):
+        return ErrorCode.TOO_LARGE, "`body` is nested too deeply"
+    fault = shape_fault(frame.kind, body) if isinstance(frame, Send) else None
+    return (ErrorCode.BODY_INVALID, f"`body{fault.pointer}`: {fault.detail}") if fault else None

@@ -31,6 +31,10 @@ class SocketApp:
         self._gateway = gateway
         self._origins = settings.ws_origins
 
+    def going_down(self) -> None:
+        """The server stops: sockets and long polls are answered now, not when their time is over."""
+        self._gateway.going_down()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         if scope["type"] != "websocket":

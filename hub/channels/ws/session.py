@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hub.channels.ws import codes
+from hub.channels.ws.chat_requests import ChatFrame, ChatRequest, Edit
 from hub.channels.ws.codes import ErrorCode, Parting
 from hub.channels.ws.frames import Error, encode_frame
 from hub.channels.ws.requests import (
@@ -23,19 +24,17 @@ from hub.channels.ws.requests import (
     Action,
     Bye,
     ClientFrame,
-    Edit,
     Hello,
     History,
     Malformed,
     Ping,
     Read,
-    Recall,
     Send,
     Sync,
     Typing,
     Watch,
+    content_fault,
     decode,
-    nested_too_deeply,
     peek_id,
 )
 
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 _BYTES_PER_TOKEN: Final = 4_096
 _FAULTS: Final = 16
 
-Request: TypeAlias = Send | Sync | History | Read | Typing | Watch | Ping | Action
+Request: TypeAlias = Send | Sync | History | Read | Typing | Watch | Ping | Action | ChatFrame
 
 
 class Phase(Enum):
@@ -123,10 +122,12 @@ class Session:
         "_tokens",
         "acked_q",
         "flowing",
+        "hint",
         "phase",
         "recovering",
         "seen_q",
         "sent_q",
+        "told_q",
     )
 
     def __init__(self, rules: Rules, *, now: float) -> None:
@@ -137,6 +138,10 @@ class Session:
         self.flowing = False
         """Whether the next number may be written as it comes."""
         self.recovering = False
+        self.hint = False
+        """Whether the client only hears that there is news, and pulls. `sent_q` is then how far it has pulled."""
+        self.told_q = 0
+        """In hint mode: the head in the last `news`. It is unanswered while the client has not pulled that far."""
         self._paused = False
         self._rules = rules
         self._requests = 0
@@ -203,21 +208,24 @@ class Session:
         match frame:
             case Ack(seq):
                 return self._ack(seq)
-            case Send() | Sync() | History() | Read() | Typing() | Watch() | Ping() | Action():
+            case (
+                Send() | Sync() | History() | Read() | Typing() | Watch() | Ping() | Action() | ChatRequest()
+            ):
                 return self._request(frame)
             case Bye():
                 self.leave()
                 return Finish(codes.NORMAL)
             case Hello():
                 return _error(ErrorCode.ALREADY_GREETED, "one hello a connection", frame.id)
-            case Recall() | Edit():
-                return _error(ErrorCode.NOT_SUPPORTED, "planned, not built yet", frame.id)
 
     def _ack(self, seq: int) -> Acknowledge | Reply | None:
-        if seq > self.sent_q:
-            return _error(ErrorCode.ACK_BEYOND_SENT, f"the newest sent here is {self.sent_q}", None)
+        newest = self.seen_q if self.hint else self.sent_q
+        if seq > newest:
+            return _error(ErrorCode.ACK_BEYOND_SENT, f"the newest sent here is {newest}", None)
         if seq <= self.acked_q:
             return None
+        if self.hint:
+            self.sent_q = max(self.sent_q, seq)
         self.acked_q = seq
         return Acknowledge(seq)
 
@@ -225,14 +233,10 @@ class Session:
         name = None if isinstance(request, Read | Typing) else request.id
         if self.phase is Phase.LEAVING:
             return _error(ErrorCode.DRAINING, "reconnect and repeat", name, retryable=True)
-        if isinstance(request, Send):
-            body = bytes(request.body)
-            if len(body) > self._rules.body_bytes:
-                return _error(
-                    ErrorCode.TOO_LARGE, f"`body` has more than {self._rules.body_bytes} bytes", name
-                )
-            if nested_too_deeply(body):
-                return _error(ErrorCode.TOO_LARGE, "`body` is nested too deeply", name)
+        if isinstance(request, Send | Edit):
+            fault = content_fault(request, most_bytes=self._rules.body_bytes)
+            if fault is not None:
+                return _error(*fault, name)
         if self._requests >= self._rules.in_flight:
             detail = f"more than {self._rules.in_flight} requests wait for their answers"
             return _error(ErrorCode.TOO_MANY_REQUESTS, detail, name, retryable=True)
@@ -250,10 +254,11 @@ class Session:
 
     # What the client is sent
 
-    def begin(self, *, cursor: int, head: int) -> None:
+    def begin(self, *, cursor: int, head: int, hint: bool = False) -> None:
         """The hello was good: recovery starts after `cursor`. What came meanwhile is remembered as seen."""
         self.phase = Phase.LIVE
-        self.sent_q = self.acked_q = cursor
+        self.hint = hint
+        self.sent_q = self.acked_q = self.told_q = cursor
         self.seen_q = max(self.seen_q, head)
         self.recovering = True
 
@@ -284,7 +289,7 @@ class Session:
     def recover(self) -> bool:
         """Start to read the queue: live entries are held back until settle(). False where that goes on already,
         or the socket is too full, or nobody listens."""
-        if self.recovering or self._paused or self.phase is not Phase.LIVE:
+        if self.recovering or self._paused or self.phase is not Phase.LIVE or self.hinted:
             return False
         self.recovering = True
         self.flowing = False
@@ -302,7 +307,7 @@ class Session:
 
     def rebase(self, head: int) -> None:
         """The cursor is given up; live entries continue after `head`."""
-        self.sent_q = head
+        self.sent_q = self.told_q = head
         self.acked_q = min(self.acked_q, head)
         self.seen_q = max(self.seen_q, head)
 
@@ -314,7 +319,35 @@ class Session:
         """The queue has been read to its end for now. True where there is more by now."""
         self.recovering = False
         self._flow()
-        return self.behind
+        return self.behind and not self.hinted
+
+    # In hint mode
+
+    @property
+    def hinted(self) -> bool:
+        """Whether the client knows of news that it has not pulled yet."""
+        return self.hint and self.told_q > self.sent_q
+
+    def announce(self) -> bool:
+        """Whether `news` of `seen_q` is to be written now."""
+        if not self.hint or self.hinted or self.recovering or not self.hears or not self.behind:
+            return False
+        self.told_q = self.seen_q
+        return True
+
+    def found(self, reached: int) -> None:
+        """The queue has something past `sent_q`, up to `reached` at least: `news` of `seen_q` follows."""
+        self.seen_q = self.told_q = max(self.seen_q, reached)
+
+    def pulled(self, reached: int, *, more: bool) -> bool:
+        """The client was given its queue up to `reached`. True where something is known of beyond the end of it."""
+        if not self.hint:
+            return False
+        self.sent_q = max(self.sent_q, reached)
+        self.seen_q = max(self.seen_q, reached)
+        if not more:
+            self.told_q = min(self.told_q, self.sent_q)
+        return self.behind and not more
 
     # What the socket says
 
@@ -345,7 +378,8 @@ class Session:
         self.flowing = False
 
     def _flow(self) -> None:
-        self.flowing = self.phase is Phase.LIVE and not self.recovering and not self._paused
+        live = self.phase is Phase.LIVE and not self.hint
+        self.flowing = live and not self.recovering and not self._paused
 
 
 def _error(

@@ -18,6 +18,10 @@ from hub.partitions import user_tag
 from hub.redis_link import RedisLink
 from hub.redis_wire import Command
 
+POLL: Final = "poll"
+"""Stands for the session in the name of a field that is none: requests of the user wait on that node for news. It gets
+what sessions get, and is not presence."""
+_POLL: Final = b"/poll"
 LEFT: Final = b"~"
 """The field of a user's sessions that is none: since when the last one is closed, while nobody was told."""
 
@@ -71,7 +75,7 @@ class Sightings:
             user: [
                 _session(field, value)
                 for field, value in row.items()
-                if field != LEFT and _instance(field) in alive
+                if field != LEFT and not field.endswith(_POLL) and _instance(field) in alive
             ]
             for user, row in zip(users, rows, strict=True)
         }
