@@ -1,4 +1,4 @@
-"""`./run bench [chat|fanout|wechat|store] [options]`: what the hub can do on this machine, measured now.
+"""`./run bench [chat|fanout|wechat|growth|store] [options]`: what the hub can do on this machine, measured now.
 
 Figures of different machines do not compare; ratios within one run do.
 """
@@ -11,7 +11,10 @@ import sys
 _BENCHES = {
     "chat": ("bench.chat", "sent over a socket, committed, pushed to the recipient"),
     "fanout": ("bench.fanout", "one message to many sockets, against a C loop; memory of an idle connection"),
+    "storm": ("bench.storm", "thousands of clients resume at once against one node"),
     "wechat": ("bench.wechat", "outside sends through one worker, against a provider that takes its time"),
+    "growth": ("bench.growth", "a million messages: what grows, and how large it gets"),
+    "plans": ("bench.plans", "messages in SQL or in Redis: speed, size, what a crash loses"),
     "store": ("bench.bench_store", "group commits and reads on a database"),
 }
 

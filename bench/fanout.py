@@ -131,8 +131,8 @@ class Nothing:
     async def members(self, conversation: ConversationId, user: UserKey) -> Sequence[UserKey]:
         return ()
 
-    async def read_diffused(self, user: UserKey) -> Collection[ConversationId]:
-        return ()
+    async def read_diffused(self, user: UserKey) -> Mapping[ConversationId, int]:
+        return {}
 
     async def seen(self, users: Mapping[UserKey, datetime]) -> None:
         return
@@ -151,6 +151,15 @@ class Nothing:
 
     async def sessions(self, users: Collection[UserKey]) -> Mapping[UserKey, Sequence[SessionInfo]]:
         return {}
+
+    async def others(self) -> Collection[str]:
+        return ()
+
+    async def poll(self, user: UserKey) -> None:
+        return
+
+    async def unpoll(self, users: Collection[UserKey]) -> None:
+        return
 
     async def watch(self, users: Collection[UserKey]) -> None:
         return

@@ -49,6 +49,8 @@ class HubCollector(Collector):
         if self._hub.gateway is not None:
             node = self._hub.gateway.node
             yield _gauge("hub_sockets", "Open sockets of this node.", len(self._hub.gateway))
+            polls = len(self._hub.gateway.polls)
+            yield _gauge("hub_polls", "Requests that wait for news of a queue.", polls)
             yield _counter("hub_messages_pushed", "Messages written to sockets as they came.", node.pushed)
             yield _counter("hub_messages_held_back", "Messages left to recovery.", node.held_back)
         if self._hub.receiver is not None:

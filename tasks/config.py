@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, Final
 
 from kombu.entity import Exchange, Queue
@@ -60,8 +61,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "queue_order_strategy": "priority",
             # kombu's keys start with this, away from the hub's own.
             "global_keyprefix": "hub-celery:",
-            **({"master_name": settings.broker_master} if settings.broker_master else {}),
+            **settings.broker_options,
         },
+        **({"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}} if settings.broker_tls else {}),
         "task_time_limit": int(settings.visibility_timeout.total_seconds() * 0.8),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

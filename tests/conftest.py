@@ -6,26 +6,80 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.services import (
+    AnyRedis,
     DatabaseServer,
+    RedisCluster,
+    RedisSentinels,
     RedisServer,
     ServiceMissing,
     start_mariadb,
     start_postgres,
     start_redis,
+    start_redis_cluster,
+    start_redis_sentinels,
 )
 
 T = TypeVar("T")
 
+if os.environ.get("HUB_TEST_REDIS") == "cluster":
+    os.environ.setdefault("HUB_BROKER_URL", "memory://")  # Celery cannot use a Cluster
+
+
+_REDIS = {"standalone": "redis_server", "sentinel": "redis_sentinels", "cluster": "redis_cluster"}
+_REDIS_KIND = os.environ.get("HUB_TEST_REDIS", "")
+"""One of them for all tests that take any Redis; empty: what each test says."""
+
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_server(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[RedisServer]:
     """A real engine, shared by the session: flush() it first where its emptiness matters."""
+    if _REDIS_KIND not in {"", "standalone"}:
+        yield request.getfixturevalue(_REDIS[_REDIS_KIND])  # it has what AnyRedis has
+        return
     yield from _started(start_redis, tmp_path_factory.mktemp("redis"))
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three masters and a replica, shared by the session: nobody is killed in it."""
+    yield from _started(start_redis_cluster, tmp_path_factory.mktemp("cluster"))
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinels]:
+    """A master, a replica and three Sentinels, shared by the session: nobody is killed among them."""
+    yield from _started(start_redis_sentinels, tmp_path_factory.mktemp("sentinels"))
+
+
+@pytest.fixture(params=[_REDIS_KIND] if _REDIS_KIND else list(_REDIS))
+def any_redis(request: pytest.FixtureRequest) -> AnyRedis:
+    """An empty Redis of each kind that the hub runs on."""
+    server: AnyRedis = request.getfixturevalue(_REDIS[request.param])
+    server.flush()
+    return server
+
+
+@pytest.fixture(
+    params=[
+        *(("sqlite", kind) for kind in ([_REDIS_KIND] if _REDIS_KIND else _REDIS)),
+        pytest.param(("postgres", _REDIS_KIND or "standalone"), marks=pytest.mark.postgres),
+        pytest.param(("mysql", _REDIS_KIND or "standalone"), marks=pytest.mark.mysql),
+    ],
+    ids="-".join,
+)
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, AnyRedis]:
+    """An empty database and an empty Redis: each kind of both, not each with each."""
+    database, kind = request.param
+    server: AnyRedis = request.getfixturevalue(_REDIS[kind])
+    server.flush()
+    return _database(database, tmp_path, request.getfixturevalue), server
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +103,13 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databas
 )
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind the hub runs on."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}"
-    name = {"postgres": "postgres_server", "mysql": "mariadb_server"}[request.param]
-    server: DatabaseServer = request.getfixturevalue(name)
+    return _database(request.param, tmp_path, request.getfixturevalue)
+
+
+def _database(kind: str, folder: Path, fixture: Callable[[str], Any]) -> str:
+    if kind == "sqlite":
+        return f"sqlite+aiosqlite:///{folder / 'hub.db'}"
+    server: DatabaseServer = fixture({"postgres": "postgres_server", "mysql": "mariadb_server"}[kind])
     return server.fresh_database()
 
 

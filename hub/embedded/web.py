@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import resource
+import socket
 from contextlib import suppress
 
 import uvicorn
 
 from hub.channels.ws.protocol import server_options
+from hub.main import Entrance, create_app
 from hub.settings import Settings
 from hub.telemetry import configure_logging
 
 MOST_FILES = 1_048_576
 
 
-def config(settings: Settings) -> uvicorn.Config:
+class Server(uvicorn.Server):
+    """Tells the hub that it stops before it waits for what is under way."""
+
+    def __init__(self, config: uvicorn.Config, entrance: Entrance) -> None:
+        super().__init__(config)
+        self._entrance = entrance
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to accept, say goodbye, wait for what runs, close the hub."""
+        self._entrance.going_down()
+        await super().shutdown(sockets)
+
+
+def config(settings: Settings, entrance: Entrance) -> uvicorn.Config:
     """Pings are the hub's own frames, and compression costs a connection 100 KB: both are off here."""
     return uvicorn.Config(
-        "hub.main:create_app",
-        factory=True,
+        entrance,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -35,7 +49,8 @@ def serve(settings: Settings) -> None:
     """Serves until a signal comes."""
     configure_logging(settings)
     allow_many_files()
-    uvicorn.Server(config(settings)).run()
+    entrance = create_app(settings)
+    Server(config(settings, entrance), entrance).run()
 
 
 def allow_many_files() -> None:

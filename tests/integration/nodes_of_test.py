@@ -14,7 +14,7 @@ from hub.channels.ws.presence import Presence, PresenceLimits, open_presence
 from hub.channels.ws.seats import Seat
 from hub.core.errors import QueueUnavailable
 from hub.core.identity import Device, EndUser, Platform
-from hub.core.message import AppId, ConversationId, DeviceKey, Published, UserKey
+from hub.core.message import AppId, ConversationId, DeviceKey, MessageId, Published, UserKey
 from hub.partitions import tag, user_tag
 from hub.redis_link import LinkLimits, RedisLink, open_redis
 
@@ -60,6 +60,7 @@ class NodeOfTest:
         self.heard: list[tuple[UserKey, bool]] = []
         self.pushed: list[Parcel] = []
         self.signals: list[tuple[list[int], bytes]] = []
+        self.forgotten: list[MessageId] = []
         self.dropped: list[tuple[UserKey, str | None]] = []
         self.caught_up = 0
         self.offline: list[UserKey] = []
@@ -128,6 +129,9 @@ class NodeOfTest:
 
     def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
         self.dropped.append((user, conversation))
+
+    def forget(self, messages: Collection[MessageId]) -> None:
+        self.forgotten.extend(messages)
 
 
 def watch_key(user: UserKey) -> str:

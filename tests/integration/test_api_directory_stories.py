@@ -48,21 +48,22 @@ async def test_membership_changes_raise_the_version(world: World) -> None:
     for seq in range(1, 5):
         await world.say(group, seq, ann)
     async with directory.change(APP, actor="test") as change:
-        grown = await change.add_members(group, [NewMember(cid), NewMember(bob, Role.ADMIN)])
+        grown = (await change.add_members(group, [NewMember(cid), NewMember(bob, Role.ADMIN)])).record
     assert (grown.version, grown.member_count, grown.fanout) == (2, 3, Fanout.WRITE)
     people = {m.user_id: m for m in (await directory.members(APP, group, PageRequest())).items}
     assert (people["cid"].joined_seq, people["ann"].joined_seq) == (4, 0)
     assert people["bob"].role is Role.ADMIN
     async with directory.change(APP, actor="test") as change:
-        wide = await change.add_members(group, [NewMember(dan)])
+        wide = (await change.add_members(group, [NewMember(dan)])).record
     assert (wide.version, wide.fanout) == (3, Fanout.READ)
-    assert await world.rooms.people.read_diffused(dan) == [group]
+    assert await world.rooms.people.read_diffused(dan) == {group: 0}
+    assert await world.rooms.people.read_diffused(ann) == {group: 4}
     async with directory.change(APP, actor="test") as change:
-        less = await change.remove_member(group, dan)
+        less = (await change.remove_member(group, dan)).record
         assert (less.version, less.member_count, less.fanout) == (4, 3, Fanout.READ)
         with pytest.raises(NotFound):
             await change.remove_member(group, dan)
-        assert (await change.set_role(group, cid, Role.READONLY)).version == 6
+        assert (await change.set_role(group, cid, Role.READONLY)).record.version == 5
     async with directory.change(OTHER, actor="test") as change:
         with pytest.raises(NotFound):
             await change.add_members(group, [NewMember(dan)])

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,20 +17,21 @@ from hub.channels.ws.broker import NodeBroker
 from hub.channels.ws.nodes import Nodes
 from hub.channels.ws.parcel import Parcel
 from hub.channels.ws.sightings import Sightings
+from hub.core.bodies import EDIT
 from hub.core.errors import QueueUnavailable
 from hub.core.message import AppId, ConversationId, Entry, Message, MessageId, Published, UserKey
-from hub.redis_link import open_redis
+from hub.redis_ears import Ears
+from hub.redis_link import Subscription, _OneLine, open_redis
 from tests.integration.nodes_of_test import ANN, BEN, EVE, LEASE, NodeOfTest, now, parcel_of, seat, until
-from tests.services import RedisServer, start_redis
+from tests.services import AnyRedis, RedisServer, start_redis
 
 ROOM = ConversationId("cnv_1")
-Start = Callable[[RedisServer, str], Awaitable[NodeOfTest]]
+Start = Callable[[AnyRedis, str], Awaitable[NodeOfTest]]
 
 
 @pytest.fixture
-def server(redis_server: RedisServer) -> RedisServer:
-    redis_server.flush()
-    return redis_server
+def server(any_redis: AnyRedis) -> AnyRedis:
+    return any_redis
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
 async def cluster() -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
-        async def start(server: RedisServer, name: str) -> NodeOfTest:
+        async def start(server: AnyRedis, name: str) -> NodeOfTest:
             node = NodeOfTest(name, server.url)
             stack.push_async_callback(node.stack.aclose)
             await node.start()
@@ -53,12 +55,12 @@ async def cluster() -> AsyncIterator[Start]:
 
 
 @pytest.fixture
-async def pair(server: RedisServer, cluster: Start) -> tuple[NodeOfTest, NodeOfTest]:
+async def pair(server: AnyRedis, cluster: Start) -> tuple[NodeOfTest, NodeOfTest]:
     """Ann is on a and b, Ben on b, Eve nowhere."""
     return await two(server, cluster)
 
 
-async def two(server: RedisServer, cluster: Start) -> tuple[NodeOfTest, NodeOfTest]:
+async def two(server: AnyRedis, cluster: Start) -> tuple[NodeOfTest, NodeOfTest]:
     a, b = await cluster(server, "a"), await cluster(server, "b")
     await a.presence.register(seat("s1", ANN))
     await b.presence.register(seat("s2", ANN))
@@ -96,6 +98,16 @@ class TestWhoGetsWhat:
         await asyncio.sleep(0.1)
         assert a.pushed == b.pushed == [Parcel(b"hello", ROOM, 1, [], grew=True)]
 
+    async def test_who_is_named_has_the_message_and_everybody_hears_that_it_grew(
+        self, pair: tuple[NodeOfTest, NodeOfTest]
+    ) -> None:
+        a, b = pair
+        await a.broker.publish([published(1, [BEN], grew=True)])
+        await until(lambda: len(b.pushed) == 2)
+        for node in (a, b):
+            told = [(parcel.grew, parcel.users) for parcel in node.pushed]
+            assert sorted(told) == [(False, [(BEN, 101)]), (True, [])]
+
     async def test_signals_go_where_their_users_are(self, pair: tuple[NodeOfTest, NodeOfTest]) -> None:
         a, b = pair
         await a.broker.signal({BEN, ANN, EVE}, {"type": "typing"})
@@ -109,6 +121,23 @@ class TestWhoGetsWhat:
         await until(lambda: b.dropped == [(BEN, ROOM), (ANN, None)])
         assert a.dropped == b.dropped
 
+    async def test_what_has_changed_is_forgotten_before_anybody_hears_of_it(
+        self, pair: tuple[NodeOfTest, NodeOfTest], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        a, b = pair
+        told: list[str] = []
+        monkeypatch.setattr(b, "forget", lambda messages: told.extend(f"forget {name}" for name in messages))
+        monkeypatch.setattr(
+            b, "push", lambda parcels: told.extend(f"push {parcel.seq}" for parcel in parcels)
+        )
+        for seq in range(2, 40):
+            told.clear()
+            plain = published(seq, [BEN], grew=True)
+            edit = replace(plain.message, kind=EDIT, control=True, reply_to=MessageId("msg_1"))
+            await a.broker.publish([replace(plain, message=edit)])
+            await until(lambda: told.count(f"push {seq}") == 2)  # noqa: B023  it waits here
+            assert told[0] == "forget msg_1"
+
     async def test_order_is_kept_and_large_batches_are_cut(self, pair: tuple[NodeOfTest, NodeOfTest]) -> None:
         a, b = pair
         batch = [published(seq, [BEN], body="x" * 20_000) for seq in range(1, 61)]
@@ -118,7 +147,7 @@ class TestWhoGetsWhat:
         assert 5 <= b.broker.metrics.frames_heard <= 10
 
     async def test_a_worker_publishes_too(
-        self, server: RedisServer, pair: tuple[NodeOfTest, NodeOfTest]
+        self, server: AnyRedis, pair: tuple[NodeOfTest, NodeOfTest]
     ) -> None:
         a, b = pair
         async with open_redis(server.url) as link:
@@ -126,7 +155,7 @@ class TestWhoGetsWhat:
             await NodeBroker(link, sightings, encode=parcel_of).publish([published(1, [ANN])])
         await until(lambda: len(a.pushed) == len(b.pushed) == 1)
 
-    async def test_a_node_alone_asks_redis_nothing(self, server: RedisServer, cluster: Start) -> None:
+    async def test_a_node_alone_asks_redis_nothing(self, server: AnyRedis, cluster: Start) -> None:
         a = await cluster(server, "a")
         await a.presence.register(seat("s1", ANN))
         await a.presence.others()
@@ -153,6 +182,18 @@ async def calls(node: NodeOfTest) -> int:
     return int(fields[b"total_commands_processed"])
 
 
+async def deafen(subscription: Subscription) -> None:
+    """Its connections stay, and nothing comes from them any more."""
+    if isinstance(subscription, Ears):
+        # Of one line only: the other goes on as if nothing were wrong.
+        next(
+            task for task in asyncio.all_tasks() if task.get_name() == f"redis-ear-{id(subscription)}"
+        ).cancel()
+    else:
+        assert isinstance(subscription, _OneLine)
+        await subscription._wire.send("UNSUBSCRIBE")
+
+
 class TestBrokenLines:
     async def test_a_restart_is_survived_and_caught_up_with(
         self, own_server: RedisServer, cluster: Start
@@ -167,7 +208,7 @@ class TestBrokenLines:
         await until(lambda: reaches(a, b))
 
     async def test_a_cut_subscription_is_made_again(
-        self, server: RedisServer, pair: tuple[NodeOfTest, NodeOfTest]
+        self, server: AnyRedis, pair: tuple[NodeOfTest, NodeOfTest]
     ) -> None:
         a, b = pair
         server.command("CLIENT", "KILL", "TYPE", "pubsub")
@@ -184,7 +225,7 @@ class TestBrokenLines:
         subscription = b.receiver._subscription
         assert subscription is not None
         # As after a failover that left the connection open: it leads to a server that nobody publishes on.
-        await subscription._wire.send("UNSUBSCRIBE")
+        await deafen(subscription)
         await until(lambda: b.broker.metrics.silences == 1)
         await until(lambda: b.receiver.healthy and b.caught_up == 1)
         await a.broker.publish([published(1, [BEN])])
@@ -208,7 +249,10 @@ class TestBrokenLines:
         before = a.broker.metrics.subscriptions
         subscription = a.receiver._subscription
         assert subscription is not None
-        monkeypatch.setattr(subscription, "epoch", "of the server before")
+        kind, current = type(subscription), type(subscription).current
+        monkeypatch.setattr(
+            kind, "current", property(lambda self: self is not subscription and current.__get__(self))
+        )
         a.receiver._moved.set()
         await until(lambda: a.broker.metrics.subscriptions == before + 1)
         assert a.caught_up == 1

@@ -28,16 +28,16 @@ from hub.core.message import (
 )
 from hub.core.policy import PUSH_ONLY
 from tests.integration.queue_of_test import copy_of, fail_over
-from tests.services import RedisServer
+from tests.services import AnyRedis, RedisServer
 from tests.support.engine import APP, Rig, open_rig, test_settings
 
 ALICE, BOB = UserKey(1), UserKey(2)
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, database_url: str, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    redis_server.flush()
-    async with open_rig(test_settings(tmp_path, database_url, redis_server.url)) as opened:
+async def rig(tmp_path: Path, ground: tuple[str, AnyRedis]) -> AsyncIterator[Rig]:
+    database_url, redis = ground
+    async with open_rig(test_settings(tmp_path, database_url, redis.url)) as opened:
         yield opened
 
 
@@ -202,26 +202,26 @@ async def test_a_gap_that_nobody_reads_is_closed_too(rig: Rig) -> None:
     assert seqs(await rig.engine.sync(BOB, after=0, limit=10)) == [1, 2, 3, 4]
 
 
-async def test_a_flushed_redis_is_healed(rig: Rig, redis_server: RedisServer) -> None:
+async def test_a_flushed_redis_is_healed(rig: Rig, ground: tuple[str, AnyRedis]) -> None:
     await accepted(rig, *(rig.chat(1, 2) for _ in range(5)))
-    redis_server.flush()
+    ground[1].flush()
     assert await rig.engine.head(BOB) == 5
     await accepted(rig, *(rig.chat(1, 2) for _ in range(5)))
     assert seqs(await rig.engine.sync(BOB, after=0, limit=20)) == list(range(1, 11))
 
 
-async def test_counters_that_went_back_cannot_overwrite(rig: Rig, redis_server: RedisServer) -> None:
+async def test_counters_that_went_back_cannot_overwrite(rig: Rig, ground: tuple[str, AnyRedis]) -> None:
     await accepted(rig, *(rig.chat(1, 2) for _ in range(2)))
     copy = await copy_of(rig.link)
     await accepted(rig, *(rig.chat(1, 2) for _ in range(3)))
-    await fail_over(redis_server, rig.link, copy)
+    await fail_over(ground[1], rig.link, copy)
     await accepted(rig, rig.chat(1, 2))
     page = await rig.engine.sync(BOB, after=0, limit=20)
     assert seqs(page) == list(range(1, 7))
 
 
 async def test_no_message_falls_into_a_gap_below_what_was_committed_before_a_failover(
-    rig: Rig, redis_server: RedisServer
+    rig: Rig, ground: tuple[str, AnyRedis]
 ) -> None:
     ours, theirs = await rig.group(1, 2), await rig.group(1, 3, conversation="cnv_theirs")
 
@@ -233,7 +233,7 @@ async def test_no_message_falls_into_a_gap_below_what_was_committed_before_a_fai
     keys = (SeqKey.of_user(ALICE), SeqKey.of_user(UserKey(3)), SeqKey.of_conversation(theirs))
     await rig.engine.numbering.draw(dict.fromkeys(keys, 1))  # by a node that dies
     sent.append(await send(theirs))
-    await fail_over(redis_server, rig.link, copy)
+    await fail_over(ground[1], rig.link, copy)
     # These bring the queue of Alice up to date, and not the other conversation.
     sent += [await send(ours), await send(ours)]
     sent.append(await send(theirs))
@@ -257,10 +257,10 @@ async def test_without_redis_messages_are_still_accepted_and_read(
 
 
 async def test_two_engines_on_one_database_agree_on_every_order(
-    tmp_path: Path, database_url: str, redis_server: RedisServer
+    tmp_path: Path, ground: tuple[str, AnyRedis]
 ) -> None:
-    redis_server.flush()
-    settings = test_settings(tmp_path, database_url, redis_server.url)
+    database_url, redis = ground
+    settings = test_settings(tmp_path, database_url, redis.url)
     async with open_rig(settings) as one, open_rig(settings, fresh=False) as two:
         group = await one.group(1, 2, 3)
 

@@ -30,15 +30,14 @@ from tests.integration.nodes_of_test import (
     until,
     watch_key,
 )
-from tests.services import RedisServer, start_redis
+from tests.services import AnyRedis, RedisServer, start_redis
 
-Start = Callable[[RedisServer, str], Awaitable[NodeOfTest]]
+Start = Callable[[AnyRedis, str], Awaitable[NodeOfTest]]
 
 
 @pytest.fixture
-def server(redis_server: RedisServer) -> RedisServer:
-    redis_server.flush()
-    return redis_server
+def server(any_redis: AnyRedis) -> AnyRedis:
+    return any_redis
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
 async def cluster() -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
-        async def start(server: RedisServer, name: str) -> NodeOfTest:
+        async def start(server: AnyRedis, name: str) -> NodeOfTest:
             node = NodeOfTest(name, server.url)
             stack.push_async_callback(node.stack.aclose)
             await node.start()
@@ -63,7 +62,7 @@ async def cluster() -> AsyncIterator[Start]:
 
 class TestSessions:
     async def test_a_session_is_seen_everywhere_at_once_and_gone_at_once(
-        self, server: RedisServer, cluster: Start
+        self, server: AnyRedis, cluster: Start
     ) -> None:
         a, b = await cluster(server, "a"), await cluster(server, "b")
         await a.presence.register(seat("s1"))
@@ -80,7 +79,7 @@ class TestSessions:
         await a.presence.unregister(seat("s1"))
         assert await b.sees(ANN) == ["s2"]
 
-    async def test_the_nodes_of_users_are_the_others(self, server: RedisServer, cluster: Start) -> None:
+    async def test_the_nodes_of_users_are_the_others(self, server: AnyRedis, cluster: Start) -> None:
         a = await cluster(server, "a")
         await a.presence.register(seat("s1"))
         assert await a.presence.others() == frozenset()
@@ -91,7 +90,7 @@ class TestSessions:
         assert await a.presence.nodes_of([ANN, BEN, EVE]) == {"b": [ANN, BEN]}
         assert await b.presence.nodes_of([ANN, BEN, EVE]) == {"a": [ANN]}
 
-    async def test_a_process_without_sockets_may_ask(self, server: RedisServer, cluster: Start) -> None:
+    async def test_a_process_without_sockets_may_ask(self, server: AnyRedis, cluster: Start) -> None:
         a = await cluster(server, "a")
         async with open_redis(server.url) as link:
             worker = Sightings(link, Nodes(link, node="worker", lease=LEASE))
@@ -100,7 +99,7 @@ class TestSessions:
             assert await worker.nodes_of([ANN]) == {"a": [ANN]}
             assert await a.presence.others() == frozenset()
 
-    async def test_twice_is_harmless(self, server: RedisServer, cluster: Start) -> None:
+    async def test_twice_is_harmless(self, server: AnyRedis, cluster: Start) -> None:
         a = await cluster(server, "a")
         for _ in range(2):
             await a.presence.register(seat("s1"))
@@ -110,7 +109,7 @@ class TestSessions:
         assert await a.sees(ANN) == []
 
     async def test_coming_and_going_without_waiting_ends_as_it_was_told(
-        self, server: RedisServer, cluster: Start
+        self, server: AnyRedis, cluster: Start
     ) -> None:
         a = await cluster(server, "a")
         sessions = [seat(f"s{number}", UserKey(number)) for number in range(100)]
@@ -122,7 +121,7 @@ class TestSessions:
         assert [bool(found[UserKey(number)]) for number in range(100)] == [False, True] * 50
 
     async def test_a_node_that_stops_takes_its_sessions_with_it(
-        self, server: RedisServer, cluster: Start
+        self, server: AnyRedis, cluster: Start
     ) -> None:
         a, b = await cluster(server, "a"), await cluster(server, "b")
         await a.presence.watch([ANN])
@@ -135,7 +134,7 @@ class TestSessions:
         await until(lambda: a.heard == [(ANN, True), (ANN, False)])
 
     async def test_what_redis_threw_away_is_entered_again_in_time(
-        self, server: RedisServer, cluster: Start, monkeypatch: pytest.MonkeyPatch
+        self, server: AnyRedis, cluster: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(presence_module, "REFRESH", 0.2)
         a = await cluster(server, "a")
@@ -147,7 +146,7 @@ class TestSessions:
         assert a.presence.lives == 1
 
     async def test_more_changes_than_may_wait_are_entered_anew(
-        self, server: RedisServer, cluster: Start, monkeypatch: pytest.MonkeyPatch
+        self, server: AnyRedis, cluster: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(scribe_module, "_WAITING", 10)
         a = await cluster(server, "a")
@@ -160,7 +159,7 @@ class TestSessions:
 
         await until(all_there)
 
-    async def test_nothing_stays_for_ever(self, server: RedisServer, cluster: Start) -> None:
+    async def test_nothing_stays_for_ever(self, server: AnyRedis, cluster: Start) -> None:
         a = await cluster(server, "a")
         await a.presence.watch([ANN])
         await a.presence.register(seat("s1"))
@@ -172,7 +171,7 @@ class TestSessions:
 
 
 class TestTelling:
-    async def test_watchers_hear_of_coming_and_going_once(self, server: RedisServer, cluster: Start) -> None:
+    async def test_watchers_hear_of_coming_and_going_once(self, server: AnyRedis, cluster: Start) -> None:
         a, b = await cluster(server, "a"), await cluster(server, "b")
         await a.presence.watch([ANN, BEN])
         await b.presence.watch([ANN])
@@ -187,7 +186,7 @@ class TestTelling:
         assert a.offline == [ANN]
 
     async def test_who_comes_back_within_the_grace_was_never_away(
-        self, server: RedisServer, cluster: Start
+        self, server: AnyRedis, cluster: Start
     ) -> None:
         a, b = await cluster(server, "a"), await cluster(server, "b")
         await a.presence.watch([ANN])
@@ -199,9 +198,7 @@ class TestTelling:
         assert a.heard == [(ANN, True)]
         assert a.offline == b.offline == []
 
-    async def test_nobody_hears_who_does_not_watch_any_more(
-        self, server: RedisServer, cluster: Start
-    ) -> None:
+    async def test_nobody_hears_who_does_not_watch_any_more(self, server: AnyRedis, cluster: Start) -> None:
         a, b = await cluster(server, "a"), await cluster(server, "b")
         await a.presence.watch([ANN])
         await a.presence.unwatch([ANN])
@@ -209,7 +206,7 @@ class TestTelling:
         await asyncio.sleep(0.2)
         assert a.heard == []
 
-    async def test_a_recheck_tells_how_it_is(self, server: RedisServer, cluster: Start) -> None:
+    async def test_a_recheck_tells_how_it_is(self, server: AnyRedis, cluster: Start) -> None:
         a = await cluster(server, "a")
         await a.presence.watch([ANN, BEN])
         await a.presence.register(seat("s1"))
@@ -218,7 +215,7 @@ class TestTelling:
         await until(lambda: sorted(a.heard) == [(ANN, True), (BEN, False)])
 
     async def test_last_seen_is_reported_and_kept_while_it_cannot_be(
-        self, server: RedisServer, cluster: Start, monkeypatch: pytest.MonkeyPatch
+        self, server: AnyRedis, cluster: Start, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(presence_module, "_SEEN_EVERY", 0.1)
         a = await cluster(server, "a")
@@ -237,7 +234,7 @@ class TestTelling:
 
 class TestDeath:
     async def test_the_sessions_of_a_killed_node_end_with_its_lease_and_are_told_once(
-        self, server: RedisServer, cluster: Start
+        self, server: AnyRedis, cluster: Start
     ) -> None:
         a, b, c = [await cluster(server, name) for name in "abc"]
         await a.presence.watch([ANN, BEN, EVE])
@@ -259,7 +256,7 @@ class TestDeath:
         assert await a.link.ask("HLEN", REGISTER) == 2
 
     async def test_a_node_that_was_taken_for_dead_comes_back_with_everything(
-        self, server: RedisServer, cluster: Start
+        self, server: AnyRedis, cluster: Start
     ) -> None:
         a, b = await cluster(server, "a"), await cluster(server, "b")
         await b.presence.register(seat("s1"))
@@ -275,7 +272,7 @@ class TestDeath:
         assert await a.sees(ANN) == []
 
     async def test_everything_is_entered_again_after_redis_was_emptied(
-        self, server: RedisServer, cluster: Start
+        self, server: AnyRedis, cluster: Start
     ) -> None:
         a, b = await cluster(server, "a"), await cluster(server, "b")
         await a.presence.watch([ANN, BEN])

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from hub import redis_wire
 from hub.core.message import Entry, MessageId, UserKey
 from hub.partitions import user_tag
-from hub.redis_link import RedisLink
+from hub.redis_link import PooledLink, RedisLink
 from hub.store.queue_redis import RedisTail
 from tests.services import RedisServer
 
@@ -54,7 +54,7 @@ class TailHistory(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         async def fresh() -> list[RedisLink]:
-            links = [RedisLink(self.url), RedisLink(self.url)]
+            links: list[RedisLink] = [PooledLink.at(self.url), PooledLink.at(self.url)]
             await links[0].ask("FLUSHALL")
             return links
 

@@ -7,14 +7,18 @@
 //
 // Entries are applied in the order of q, once each by message id, and acknowledged after `apply` has returned. The
 // connection comes back by itself: with the last applied q, with full jitter, and as the hub's `bye` says.
+// What can be said is in verbs.js; how large conversations are followed is in pulls.js.
 
 import { Outbox, Refused } from "./outbox.js";
+import { Pulls } from "./pulls.js";
+import { Verbs } from "./verbs.js";
 
 export { Refused };
 
 const SUBPROTOCOL = "hub.v1";
-const FOR_GOOD = new Set([1000, 1002, 1003, 1007, 1009, 4400, 4401, 4407, 4409, 4410]);
-const PASSED_ON = new Set(["read", "presence", "typing", "grew", "behind"]);
+const FOR_GOOD = new Set([1000, 1002, 1003, 1007, 1009, 4400, 4401, 4407, 4409, 4410, 4411]);
+const PASSED_ON = new Set(["read", "presence", "typing", "behind", "conversation", "contact"]);
+const CHANGES = new Set(["recall", "edit", "reaction", "pin", "hidden", "card", "notice"]);
 const OPEN_WITHIN = 10_000;
 const ACK_AFTER = 150;
 const STEADY_AFTER = 5_000;
@@ -22,10 +26,12 @@ const REMEMBERED = 2_000;
 const LONGEST_PAUSE = 30_000;
 
 /**
- * Events: `state` {state, reason, retryMs}, `frame` {out, frame}, `welcome`, `read`, `presence`, `typing`, `grew`,
- * `acked` {seq}, `error`: each a CustomEvent with the facts in `detail`. States: off, connecting, live, waiting, refused.
+ * Events: `state` {state, reason, retryMs}, `frame` {out, frame}, `welcome`, `read`, `presence`, `typing`, `grew`, `news`,
+ * `behind`, `conversation`, `contact`, `acked` {seq}, `error`; and after a control message was applied, its kind: `recall`,
+ * `edit`, `reaction`, `pin`, `hidden`, `card`, `notice`. Each is a CustomEvent with the facts in `detail`.
+ * States: off, connecting, live, waiting, refused.
  */
-export class HubClient extends EventTarget {
+export class HubClient extends Verbs {
   #options;
   #socket = null;
   #state = "off";
@@ -45,11 +51,19 @@ export class HubClient extends EventTarget {
   #line = Promise.resolve();
   #ids = new Set();
   #syncing = false;
+  #hinted = 0; // how far the queue goes, as `news` said
+  #pulls;
 
-  /** `token` and `apply` may be async; `rebase` is awaited when the hub says to start again from the conversation list. */
-  constructor({ url, token, device, apply, rebase = () => {}, cursor = null, random = Math.random }) {
+  /**
+   * `token` and `apply` may be async; `rebase` is awaited when the hub says to start again from the conversation list. With
+   * `mode` "hint" entries are pulled after a `news`. `follow(conversation)` says whether a large one is pulled when it grew;
+   * what was pulled has no `q`.
+   */
+  constructor({ url, token, device, apply, rebase = () => {}, cursor = null, random = Math.random, mode, follow = () => true }) {
     super();
-    this.#options = { url, token, device, apply, rebase, random };
+    this.#options = { url, token, device, apply, rebase, random, mode };
+    const history = (conversation, range) => this.history(conversation, range);
+    this.#pulls = new Pulls({ history, follow, apply: (entry) => this.#pulled(entry) });
     this.#taken = this.#applied = cursor;
     this.onOnline = () => this.#state === "waiting" && this.#connect();
   }
@@ -81,9 +95,8 @@ export class HubClient extends EventTarget {
     this.#drop("off", "stopped");
   }
 
-  /** Send a message `to` {user} or {conversation}; resolves with the hub's `ok` after the commit, however long that takes. */
-  send(to, body, { kind = "text", clientMsgId = crypto.randomUUID() } = {}) {
-    const answer = this.#outbox.add({ type: "send", id: this.#id("s"), to, client_msg_id: clientMsgId, kind, body });
+  submit(frame) {
+    const answer = this.#outbox.add({ ...frame, id: this.#id("s") });
     this.#flush();
     return answer;
   }
@@ -133,7 +146,7 @@ export class HubClient extends EventTarget {
   }
 
   #hello(token) {
-    const hello = { type: "hello", token, device: this.#options.device };
+    const hello = { type: "hello", token, device: this.#options.device, mode: this.#options.mode };
     return this.#applied === null ? hello : { ...hello, cursor: this.#applied };
   }
 
@@ -179,6 +192,8 @@ export class HubClient extends EventTarget {
       case "message": return this.#entry(frame);
       case "pong": return this.#ponged(frame);
       case "rebase": return this.#rebase(frame);
+      case "news": return this.#news(frame);
+      case "grew": this.#pulls.want(frame.conversation, frame.seq); return this.#tell("grew", frame);
       case "bye": this.#bye = frame; return undefined;
       case "ok":
       case "batch":
@@ -197,6 +212,13 @@ export class HubClient extends EventTarget {
     this.#beat(frame.heartbeat_s * 1000);
     if (this.#watched.length) this.#watch();
     this.#flush();
+    this.#pulls.resume();
+  }
+
+  #news(frame) {
+    this.#hinted = frame.head;
+    this.#tell("news", frame);
+    if (frame.head > this.#taken) this.#sync();
   }
 
   #answered(frame) {
@@ -231,22 +253,31 @@ export class HubClient extends EventTarget {
     this.#line = this.#line.then(async () => {
       if (socket !== this.#socket) return; // it comes again on the next connection
       try {
-        if (entry.id === null || !this.#ids.has(entry.id)) await this.#options.apply(entry);
+        await this.#applyOnce(entry);
       } catch (error) {
         console.error(error);
         if (socket === this.#socket) this.#lost(null, "apply failed");
         return;
       }
-      this.#remember(entry.id);
+      this.#pulls.note(entry);
       this.#applied = Math.max(this.#applied, entry.q);
       if (!this.#timers.has("ack")) this.#after("ack", ACK_AFTER, () => this.#ack());
     });
   }
 
-  #remember(id) {
-    if (id === null) return; // a tombstone: counted, never shown
-    this.#ids.add(id);
+  #pulled(entry) {
+    const done = this.#line.then(() => this.#applyOnce(entry));
+    this.#line = done.catch(() => {}); // it is pulled again
+    return done;
+  }
+
+  async #applyOnce(entry) {
+    if (this.#ids.has(entry.id)) return;
+    await this.#options.apply(entry);
+    if (entry.id === null) return; // a tombstone: counted, never shown
+    this.#ids.add(entry.id);
     if (this.#ids.size > REMEMBERED) this.#ids.delete(this.#ids.values().next().value);
+    if (entry.control && CHANGES.has(entry.kind)) this.#tell(entry.kind, entry);
   }
 
   #ack() {
@@ -267,7 +298,7 @@ export class HubClient extends EventTarget {
         if (page.type === "rebase") return;
         for (const entry of page.entries) if (entry.q > this.#taken) this.#early.set(entry.q, entry);
         this.#advance();
-        more = page.more && page.entries.length > 0;
+        more = (page.more || this.#hinted > this.#taken) && page.entries.length > 0;
       }
     } catch (error) {
       this.#tell("error", { code: error.code, detail: error.message });
@@ -276,7 +307,7 @@ export class HubClient extends EventTarget {
         this.#syncing = false;
         for (const q of this.#early.keys()) if (q <= this.#taken) this.#early.delete(q);
         // a hole that is still being written ends within seconds
-        if (this.#early.size) this.#after("sync", 1_000, () => this.#sync());
+        if (this.#early.size || this.#hinted > this.#taken) this.#after("sync", 1_000, () => this.#sync());
       }
     }
   }
@@ -285,6 +316,7 @@ export class HubClient extends EventTarget {
     this.#requests.get(frame.id)?.resolve(frame);
     this.#requests.delete(frame.id);
     this.#taken = frame.head;
+    this.#hinted = 0;
     const socket = this.#socket;
     this.#line = this.#line.then(async () => {
       await this.#options.rebase(frame);

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import httpx2
@@ -16,7 +19,12 @@ from pydantic import SecretStr
 
 from hub.api import Readiness, new_app
 from hub.approvals_wiring import open_approvals
+from hub.bootstrap_keeping import keeping_on
 from hub.channels._wechat.field_notes import fields_of
+from hub.channels.ws.heads import Heads
+from hub.channels.ws.node import Node
+from hub.channels.ws.polls import Polls
+from hub.channels.ws.sightings import SessionInfo
 from hub.core.accounts import ProviderTemplate
 from hub.core.approvals import Approvals
 from hub.core.books import WeChatBooks
@@ -26,16 +34,20 @@ from hub.core.dispatch import DispatchLimits
 from hub.core.engine import Engine, EngineLimits, Ports, open_engine
 from hub.core.field_guide import TemplateField
 from hub.core.ingest import IngestLimits
+from hub.core.keeping import Keeping
 from hub.core.message import AppId, ConversationId, Published, SeqKey, UserKey
 from hub.core.records import AppSettings
 from hub.core.scopes import APP_SCOPES, EVERY_SCOPE
+from hub.core.search import MessageSearch
 from hub.core.templates import TemplateBook
+from hub.media.folder import FolderStore
 from hub.settings import Settings
 from hub.store.directory_sql import DirectoryRooms, SqlDirectory, directory_rooms
 from hub.store.memory_queue import MemorySequencer, MemoryTail
 from hub.store.people import SqlPeople
 from hub.store.schema import metadata
 from hub.store.sql import SqlStore
+from hub.store.sql_chat import SqlChat
 from hub.store.sql_engine import Database, make_engine
 from hub.store.templates_sql import SqlTemplates
 from hub.store.webhooks_sql import SqlWebhooks
@@ -92,8 +104,29 @@ class Executor:
         """Forget."""
 
 
+class Doorman:
+    """Says what a test told it, and notes whom it shows out."""
+
+    def __init__(self) -> None:
+        self.live: list[SessionInfo] = []
+        self.kicked: list[tuple[UserKey, str]] = []
+
+    async def sessions(self, user: UserKey) -> Sequence[SessionInfo]:
+        return [info for info in self.live if info.session == f"ses_{user}"]
+
+    async def kick(self, user: UserKey, device: str) -> int:
+        self.kicked.append((user, device))
+        return len(await self.sessions(user))
+
+
 class Presence:
     """Says what a test told it."""
+
+    async def poll(self, user: UserKey) -> None:
+        """No other nodes here."""
+
+    async def unpoll(self, users: Collection[UserKey]) -> None:
+        """No other nodes here."""
 
     def __init__(self) -> None:
         self.platforms: dict[UserKey, list[str]] = {}
@@ -116,8 +149,12 @@ class Hub:
     hooks: ScriptedHooks
     desk: MemoryDesk
     approvals: Approvals
+    keeping: Keeping
     presence: Presence = field(default_factory=Presence)
+    door: Doorman = field(default_factory=Doorman)
     told: list[tuple[ConversationId, list[UserKey]]] = field(default_factory=list)
+    frames: list[tuple[list[UserKey], dict[str, object]]] = field(default_factory=list)
+    """What live sessions were told, beside messages."""
     dependencies: list[Readiness] = field(default_factory=lambda: [Readiness("database", True, 0.1)])
 
     @property
@@ -136,6 +173,10 @@ class Hub:
         return fields_of(template)
 
     @property
+    def search(self) -> MessageSearch:
+        return self.rooms.directory.search
+
+    @property
     def people(self) -> SqlPeople:
         return self.rooms.people
 
@@ -145,9 +186,24 @@ class Hub:
     async def rights_changed(self, user: UserKey) -> None:
         """No sockets here."""
 
+    @property
+    def doorman(self) -> Doorman:
+        return self.door
+
+    @property
+    def polls(self) -> Polls:
+        heads = Heads(self.engine.heads)
+        return Polls(
+            node=Node(), read=self.engine.sync, heads=heads, notes=self.presence, settings=self.settings
+        )
+
     async def membership_changed(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
         self.engine.roster.forget([conversation])
+        await self.engine.notices.tell(conversation)
         self.told.append((conversation, list(users)))
+
+    async def tell(self, users: Collection[UserKey], frame: Mapping[str, object]) -> None:
+        self.frames.append((list(users), dict(frame)))
 
 
 @dataclass
@@ -210,9 +266,9 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    database_url: str, *, create: bool = True, **settings_given: Any
+    database_url: str, *, create: bool = True, groups: bool = False, **settings_given: Any
 ) -> AsyncIterator[World]:
-    """Everything opened, and closed backwards."""
+    """Everything opened, and closed backwards. With `groups`, notices of changes are messages as in earnest."""
     settings = Settings(
         database_url=database_url,
         secret_key=SECRET,
@@ -233,8 +289,13 @@ async def open_world(
         clock, broker = Clock(), Broker()
         rooms = directory_rooms(database, settings, clock=clock, new_id=new_id)
         store = SqlStore(database, settings, clock=clock)
+        folder = Path(await asyncio.to_thread(mkdtemp, prefix="hub-media-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        files = FolderStore(folder)
+        keeping = keeping_on(settings, store, rooms, files, clock=clock, new_id=new_id)
         ports = Ports(
             messages=store,
+            chat=SqlChat(database),
             deliveries=store,
             routing=store,
             parking=store,
@@ -245,6 +306,9 @@ async def open_world(
             channels=Registry([ScriptedChannel("ws"), ScriptedChannel("wechat_mp")]),
             clock=clock,
             new_id=new_id,
+            cleared=store,
+            attachments=keeping.media,
+            groups=rooms.groups if groups else None,
         )
         core = await stack.enter_async_context(open_engine(ports, _limits(settings)))
         templates = SqlTemplates(database, clock=clock, new_id=new_id)
@@ -259,7 +323,7 @@ async def open_world(
             hooks=hooks,
             settings=settings,
         )
-        hub = Hub(core, rooms, settings, templates, hooks, desk, approvals)
+        hub = Hub(core, rooms, settings, templates, hooks, desk, approvals, keeping)
         app = new_app(settings, new_id=new_id)
         app.state.hub = hub
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import SecretStr
 from sqlalchemy import insert
 
+from hub.core.groups import GroupWrite
 from hub.core.message import AppId, ConversationId, UserKey
 from hub.core.records import (
     AppSettings,
@@ -46,8 +47,9 @@ class World:
 
     async def group(self, *members: UserKey, title: str = "群聊 🎉") -> ConversationId:
         async with self.rooms.directory.change(APP, actor="test") as change:
-            made = await change.create_group(title, [NewMember(user) for user in members], "{}")
-        return made.id
+            wanted = GroupWrite(title=title, metadata="{}")
+            made = await change.create_group(wanted, [NewMember(user) for user in members])
+        return made.record.id
 
     async def say(self, conversation: str, seq: int, sender: int, *, kind: str = "text") -> None:
         row = {

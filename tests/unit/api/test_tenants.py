@@ -79,6 +79,7 @@ _MAKING = (
     "createConversation",
     "putDirectConversation",
     "signOutUser",
+    "deleteUser",
 }
 """These change the attacker's own things, and answer otherwise the second time."""
 

@@ -23,6 +23,8 @@ REFUSED = {401, 403, 404}
 # What these answer is about the caller's own app (or self), whatever ids stand in the body: they must not show
 # the mark, nor change anything of the first app. All others must refuse.
 OWN_APP = {
+    "uploadMedia",
+    "beginUpload",
     "createNotification",
     "createNotifications",
     "createKey",
@@ -44,23 +46,30 @@ OWN_APP = {
     "replayDeliveries",
     "listAudit",
     "listConversations",
+    "searchMessages",
     "getPresence",
     "createWebhook",
     "listWebhooks",
     "createAccount",
     "listAccounts",
+    "putThread",
     "putTask",
     "putInstance",
     "listTasks",
     "checkTasks",
 }
 OWN_SELF = {
+    "uploadMedia",
+    "beginUpload",
     "getMe",
     "putMe",
     "listMyDevices",
     "deleteMyDevice",
+    "kickMyDevice",
     "pullQueue",
     "ackQueue",
+    "searchMessages",
+    "listMyContacts",
     "listConversations",
     "getPresence",
     "sendMessage",
@@ -70,13 +79,31 @@ OWN_SELF = {
     "listMyTasks",
 }
 # A key says for whom.
-FOR_USER = {"pullQueue", "ackQueue", "markRead"}
-PUBLIC = {"getHealth", "getReadiness", "getMetrics"}
+FOR_USER_QUERY = {"changeOwnState"}
+FOR_USER = {
+    "joinConversation",
+    "leaveConversation",
+    "pullQueue",
+    "ackQueue",
+    "markRead",
+    "hideMessages",
+    "addReaction",
+    "removeReaction",
+}
+PUBLIC = {"getHealth", "getReadiness", "getMetrics", "getMediaByLink"}
 
-_PLACEHOLDERS = {"cnv_0195a0": "conversation_id", "acc_0195a1": "account_id", "oa:inst-778:t2": "task_id"}
+_PLACEHOLDERS = {
+    "msg_0195a1": "message_id",
+    "cnv_0195a0": "conversation_id",
+    "acc_0195a1": "account_id",
+    "oa:inst-778:t2": "task_id",
+}
 """Ids in the examples of bodies, which stand for those of the first app."""
 _QUERIES: Mapping[str, tuple[str, ...]] = {
     "getPresence": ("?user=u_1024",),
+    "getMediaByLink": ("?expires=1999999999&signature=00",),
+    "getThread": ("?subject=post:4711", "?subject=intern"),
+    "searchMessages": ("?q=绝密", "?q=7&conversation={conversation_id}", "?q=绝密&sender=u_9"),
     "listMyGrants": ("?account={account_id}",),
     "explainNotification": ("?user=u_1024", "?user=u_9"),
     "explainMessage": ("?user=u_1024", "?user=u_9"),
@@ -132,8 +159,9 @@ def operations(schema: dict[str, Any], ids: Mapping[str, str]) -> Iterator[Opera
             assert "{" not in filled, f"{path}: tell this test an id for it"
             id_ = described["operationId"]
             bodies: list[Any] = [None]
-            if "requestBody" in described:
-                example = described["requestBody"]["content"]["application/json"]["example"]
+            content = described.get("requestBody", {}).get("content", {})
+            if "application/json" in content:
+                example = content["application/json"]["example"]
                 bodies = [_with(ids, example), *(_with(ids, one) for one in _BODIES.get(id_, ()))]
             required = [
                 p["name"] for p in described.get("parameters", []) if p["in"] == "query" and p["required"]
@@ -167,6 +195,9 @@ async def first_app(world: World) -> list[dict[str, str]]:
     for user in ("u_1024", "u_9", "u_7"):
         await world.call("PUT", f"/v1/users/{user}", json={"name": MARK})
     group = await world.group("u_1024", "u_9", title=MARK)
+    thread = {"subject": "intern", "title": MARK, "open": False}
+    await world.call("PUT", "/v1/threads", json=thread)
+    await world.call("PUT", f"/v1/conversations/{group}/announcement", json={"text": MARK})
     sent = await world.post(f"/v1/conversations/{group}/messages", {"body": {"text": MARK}, "sender": "u_9"})
     asked = {
         "to": [{"user_id": "u_1024"}],
@@ -189,12 +220,20 @@ async def first_app(world: World) -> list[dict[str, str]]:
     account, paused = await _accounts(world)
     task, action = await _tasks(world)
     victim = await world.token("u_1024")
+    await world.call("PUT", "/v1/me/contacts/u_9", victim, json={"alias": MARK, "note": MARK})
+    await world.call("PATCH", f"/v1/conversations/{group}/me", victim, json={"draft": MARK})
+    while await world.hub.search.index(limit=100):
+        pass
     await world.post("/v1/queue/ack", {"seq": 1, "device": {"id": "phone-1", "name": MARK}}, victim)
+    media = await _file(world, sent)
+    await world.call("PUT", "/v1/users/u_gone", json={"name": MARK})
+    removal = (await world.call("DELETE", "/v1/users/u_gone")).json()
     ids = {
         "notification_id": notification["id"],
         "conversation_id": group,
         "user_id": "u_1024",
         "device_id": "phone-1",
+        "contact_id": "u_9",
         "name": "marked",
         "key": "marked",
         "version": "1",
@@ -206,9 +245,12 @@ async def first_app(world: World) -> list[dict[str, str]]:
         "event_id": event,
         "account_id": account,
         "message_id": sent["id"],
+        "emoji": "👍",
         "task_id": "oa:marked",
         "action": action,
         "instance_id": "inst-778",
+        "media_id": media,
+        "removal_id": removal["id"],
     }
     explained = await world.get(f"/v1/notifications/{notification['id']}/explain?user=u_1024")
     others = {
@@ -218,14 +260,37 @@ async def first_app(world: World) -> list[dict[str, str]]:
         "account_id": paused,
         "task_id": task,
         "message_id": explained["message"],
+        "emoji": "👍",
     }
     return [ids, ids | others]
 
 
 def nowhere(ids: Mapping[str, str], own: frozenset[str] = frozenset()) -> dict[str, str]:
     """Ids of the same shapes that name nothing, but for `own`. Users and names are whoever's they are, and stay."""
-    kept = own | {"user_id", "device_id", "name", "key", "version", "kid", "app_id", "instance_id"}
+    kept = own | {
+        "user_id",
+        "device_id",
+        "contact_id",
+        "emoji",
+        "name",
+        "key",
+        "version",
+        "kid",
+        "app_id",
+        "instance_id",
+    }
     return {name: value if name in kept else value[:-4] + "zzzz" for name, value in ids.items()}
+
+
+async def _file(world: World, sent: Mapping[str, Any]) -> str:
+    """A file that a message of the first group shows."""
+    token = await world.token("u_9")
+    text = {"Content-Type": "text/plain"}
+    answer = await world.call("POST", "/v1/media", token, content=MARK.encode(), headers=text)
+    media = str(answer.json()["id"])
+    shown = {"kind": "file", "body": {"media": media, "name": "a.txt"}, "sender": "u_9"}
+    await world.post(f"/v1/conversations/{sent['conversation']}/messages", shown)
+    return media
 
 
 async def _deliveries(world: World, asked: Mapping[str, Any]) -> tuple[str, str]:
@@ -301,6 +366,9 @@ async def state(world: World, ids: Mapping[str, str]) -> list[object]:
         f"/v1/notifications/{ids['notification_id']}",
         f"/v1/messages/{ids['message_id']}/explain?user=u_1024",
         "/v1/users/u_1024/story",
+        "/v1/users/u_1024/contacts",
+        "/v1/conversations?user=u_1024",
+        "/v1/search/messages?q=绝密",
     ]
     marked = [user for user in users["data"] if user["name"] == MARK]
     return [marked, conversations, *[await world.get(path) for path in paths]]
@@ -309,6 +377,8 @@ async def state(world: World, ids: Mapping[str, str]) -> list[object]:
 async def tried(world: World, operation: Operation, token: str, *, user: bool) -> httpx2.Response:
     """One request as somebody who should not get anywhere."""
     query, body = operation.query, operation.body
+    if not user and operation.id in FOR_USER_QUERY:
+        query = "?user=u_1024"
     if not user and operation.id in FOR_USER:
         query = "?user=u_1024" if body is None else query
         body = None if body is None else {**body, "user": "u_1024"}

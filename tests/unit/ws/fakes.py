@@ -45,6 +45,8 @@ class FakeHub:
     node: Node
     rooms: dict[ConversationId, list[UserKey]] = field(default_factory=dict)
     diffused: set[ConversationId] = field(default_factory=set)
+    unread: dict[ConversationId, int] = field(default_factory=dict)
+    """Of read-diffused conversations the newest number that nobody has read."""
     policy: SocketPolicy = field(default_factory=lambda: SocketPolicy(5, replace_oldest=True))
     lifetime: timedelta = timedelta(hours=1)
     silent: bool = False
@@ -67,6 +69,7 @@ class FakeHub:
         self.submitted: list[Draft] = []
         self.present: dict[str, Seat] = {}
         self.watched: set[UserKey] = set()
+        self.polled: set[UserKey] = set()
         self.far: dict[UserKey, list[SessionInfo]] = {}
         self.signals: list[tuple[list[UserKey], Mapping[str, object]]] = []
         self.syncs = 0
@@ -252,10 +255,10 @@ class FakeHub:
             raise NotFound("conversation_not_found", "no such conversation")
         return members
 
-    async def read_diffused(self, user: UserKey) -> Collection[ConversationId]:
+    async def read_diffused(self, user: UserKey) -> Mapping[ConversationId, int]:
         if self.away:
             raise Unavailable("store_away", "the database is away")
-        return [room for room in self.diffused if user in self.rooms.get(room, [])]
+        return {room: self.unread.get(room, 0) for room in self.diffused if user in self.rooms.get(room, [])}
 
     async def seen(self, users: Mapping[UserKey, datetime]) -> None:
         return
@@ -284,6 +287,9 @@ class FakeHub:
         info = SessionInfo(session, "far", "boot", Platform(platform), device, since)
         self.far.setdefault(self.key(name), []).append(info)
 
+    async def others(self) -> Collection[str]:
+        return {"far"} if self.far else set()
+
     async def nodes_of(self, users: Collection[UserKey]) -> Mapping[str, Collection[UserKey]]:
         here = [user for user in users if user in self.far]
         return {"far": here} if here else {}
@@ -298,6 +304,14 @@ class FakeHub:
                 info = SessionInfo(seat.id, "here", "boot", device.platform, device.id, self.clock())
                 found[seat.user.key].append(info)
         return found
+
+    async def poll(self, user: UserKey) -> None:
+        if self.redis_away:
+            raise QueueUnavailable
+        self.polled.add(user)
+
+    async def unpoll(self, users: Collection[UserKey]) -> None:
+        self.polled -= set(users)
 
     async def watch(self, users: Collection[UserKey]) -> None:
         self.watched |= set(users)

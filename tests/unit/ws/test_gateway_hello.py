@@ -105,12 +105,36 @@ async def test_a_hello_while_the_database_is_away_is_to_be_repeated() -> None:
         assert bye_of(await rig.socket().hello("ann")) == ("internal", 1011)
 
 
-async def test_a_hello_that_takes_too_long_is_to_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.channels.ws.auth._PATIENCE", 0.05)
-    async with a_rig() as rig:
+async def test_a_hello_that_takes_too_long_is_to_be_repeated() -> None:
+    async with a_rig(hello_patience=0.05) as rig:
         rig.hub.hello_delay = 1.0
         frames = await rig.socket().hello("ann")
-        assert bye_of(frames) == ("unavailable", 4503)
+        assert bye_of(frames) == ("busy", 4430)
+        assert frames[-2]["retry_after_s"] > 0
+
+
+async def test_hellos_wait_for_their_turn_and_those_beyond_the_backlog_come_back_later() -> None:
+    """One at a time, two may wait: of four that come at once three are welcomed, and one is told when to come."""
+    async with a_rig(hello_concurrency=1, hello_backlog=2) as rig:
+        rig.hub.hello_delay = 0.05
+        sockets = [rig.socket() for _ in range(4)]
+        for number, socket in enumerate(sockets):
+            socket.say({"type": "hello", "token": f"u{number}", "device": {"id": "d", "platform": "web"}})
+        answers = [await socket.after() for socket in sockets]
+        assert [frames[0]["type"] for frames in answers] == ["welcome", "welcome", "welcome", "bye"]
+        assert bye_of(answers[3]) == ("busy", 4430)
+        assert (answers[3][0]["reconnect"], answers[3][0]["retry_after_s"] > 0) == (True, True)
+
+
+async def test_who_went_while_waiting_for_a_turn_is_not_looked_up() -> None:
+    async with a_rig(hello_concurrency=1) as rig:
+        rig.hub.hello_delay = 0.05
+        first, second = rig.socket(), rig.socket()
+        for socket, user in ((first, "ann"), (second, "ben")):
+            socket.say({"type": "hello", "token": user, "device": {"id": "d", "platform": "web"}})
+        second.transport.abort()
+        assert (await first.after())[0]["type"] == "welcome"
+        assert "ben" not in rig.hub.users
 
 
 async def test_a_hello_to_a_node_that_drains_is_sent_elsewhere() -> None:

@@ -102,10 +102,8 @@ def test_a_body_has_bounds() -> None:
     assert deep["code"] == "too_large"
 
 
-def test_what_is_planned_and_a_second_hello_are_refused_and_the_session_lives() -> None:
+def test_a_second_hello_is_refused_and_the_session_lives() -> None:
     session = live()
-    recall = error_of(session.receive(b'{"type":"recall","id":"r","message":"m"}', now=0.0))
-    assert (recall["code"], recall["id"]) == ("not_supported", "r")
     assert error_of(session.receive(HELLO, now=0.0))["code"] == "already_greeted"
     assert session.phase is Phase.LIVE
 

@@ -114,6 +114,9 @@ def test_verdicts_are_those_of_the_library(data: bytes, cuts: list[int]) -> None
     if mine and isinstance(mine[-1], int) and (not theirs or isinstance(theirs[-1], tuple)):
         # Some rules are seen to be broken before the frame is complete.
         mine = mine[:-1]
+    if mine and theirs and {mine[-1], theirs[-1]} == {1002, 1009}:
+        # A frame that breaks the order and is too large: which of the two is named first is free.
+        mine, theirs = mine[:-1], theirs[:-1]
     assert mine == theirs
 
 
