@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
+from hub.channels.ws.broker import NodeBroker
+from hub.core.engine import Engine
 from hub.core.export import Exports
 from hub.core.keeping import Keeping, Retention
 from hub.core.media import MediaStore
@@ -52,6 +54,16 @@ class Told(Protocol):
         """What removes users."""
         ...
 
+    @property
+    def engine(self) -> Engine:
+        """What sends the notices of groups."""
+        ...
+
+    @property
+    def broker(self) -> NodeBroker:
+        """What reaches live sessions."""
+        ...
+
     async def rights_changed(self, user: UserKey) -> None:
         """Sockets of this user are closed."""
         ...
@@ -65,13 +77,15 @@ ToldHub = TypeVar("ToldHub", bound=Told)
 
 
 def connect(hub: ToldHub) -> ToldHub:
-    """Live sessions hear of users who are removed, and of the groups that these leave."""
+    """Live sessions hear of users who are removed, of the groups that these leave, and of changes of groups whose
+    process did not live to tell of them."""
 
     async def hidden(removal: Removal) -> None:
         await hub.rights_changed(removal.user)
 
     hub.keeping.removals.hidden = hidden
     hub.keeping.removals.left = hub.membership_changed
+    hub.engine.notices.on_swept = hub.broker.drop_users
     return hub
 
 

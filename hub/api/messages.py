@@ -168,6 +168,7 @@ def _draft(
     target: ToConversation | ToUser,
     claim: IdempotencyClaim | None,
 ) -> Draft:
+    encoded = body_json(hub, body.body, "/body")
     fault = body_fault(body.kind, body.body)
     if fault is not None:
         pointer = f"/body{fault.pointer}"
@@ -179,7 +180,7 @@ def _draft(
         sender_id=sender_id,
         to=target,
         kind=body.kind,
-        body=body_json(hub, body.body, "/body"),
+        body=encoded,
         created_at=hub.engine.clock(),
         client_msg_id=body.client_msg_id,
         mentions=tuple(body.mentions),

@@ -13,7 +13,8 @@ CONTACT_CODES: Mapping[str, Kind] = {
     "blocked": Kind(
         403,
         "Cannot be reached",
-        "This user takes no direct messages from the sender. The hub does not say why, and groups are not affected.",
+        "This user takes no direct messages from the sender, and is not brought into a group by them. The hub does not "
+        "say why; groups that both are in are not affected.",
     ),
     "search_empty": Kind(422, "Nothing to search for", "`q` has no letter, digit, ideograph or emoji in it."),
     "not_searchable": Kind(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hub.core.message import ConversationId, UserKey
 
@@ -17,10 +17,19 @@ class Unseen:
     hidden: frozenset[tuple[ConversationId, int]] = frozenset()
 
 
+class Glimpse(NamedTuple):
+    """What a user looks at of a conversation: from the first number to the last."""
+
+    user: UserKey
+    conversation: ConversationId
+    first: int
+    last: int
+
+
 class ClearedMarks(Protocol):
     """How far users have cleared their conversations, and what they have hidden there."""
 
-    async def unseen(self, user: UserKey, spans: Mapping[ConversationId, tuple[int, int]]) -> Unseen:
-        """The number up to which this user has cleared each of these conversations (those never cleared are missing),
-        and what they have hidden there from the first to the second number. One query."""
+    async def unseen_of(self, glimpses: Sequence[Glimpse]) -> Mapping[UserKey, Unseen]:
+        """Up to which number these users have cleared each of these conversations, and what they have hidden there
+        within these numbers. Who has done neither is missing, like conversations never cleared. One query."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NewType, TypeAlias
+from typing import Final, NamedTuple, NewType, TypeAlias
 
 from hub.core.policy import Policy
 
@@ -95,6 +95,14 @@ class Entry:
     user_seq: int
     message: MessageId | None
     inbox_seq: int | None = None
+
+
+class QueueSpan(NamedTuple):
+    """At most `limit` references of a user's queue past `after`."""
+
+    user: UserKey
+    after: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from hub.core.message import (
     NotificationDraft,
     NotificationId,
     Published,
+    QueueSpan,
     SeqKey,
     UserKey,
 )
@@ -112,6 +113,10 @@ class MessageStore(Protocol):
 
     async def entries(self, user: UserKey, *, after: int, limit: int) -> Sequence[Entry]:
         """References in a user's queue past `after`, ascending; there may be gaps."""
+        ...
+
+    async def entries_of(self, wants: Sequence[QueueSpan]) -> Mapping[QueueSpan, Sequence[Entry]]:
+        """The same for many, in few round trips. Every span has an answer."""
         ...
 
     async def messages(self, ids: Collection[MessageId]) -> Mapping[MessageId, Message]:
@@ -314,8 +319,8 @@ class People(Protocol):
         ...
 
     async def members(self, conversation: ConversationId, user: UserKey) -> Sequence[UserKey]:
-        """The members, if `user` is one of them (else errors.NotFound); at most the fan-out limit. Of a direct
-        conversation in which one has blocked the other: only `user`."""
+        """Whom to tell what `user`, who is a member (else errors.NotFound), does at the moment: the members, at most
+        the fan-out limit. Of a read-diffused conversation, and of a direct one with somebody blocked: only `user`."""
         ...
 
     async def read_diffused(self, user: UserKey) -> Mapping[ConversationId, int]:

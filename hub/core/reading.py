@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hub.core.body_cache import BodyCache
 from hub.core.chat_ports import ChatStore
-from hub.core.contact_ports import ClearedMarks, Unseen
+from hub.core.contact_ports import ClearedMarks, Glimpse, Unseen
 from hub.core.conversation import ConversationKind
 from hub.core.errors import QueueUnavailable, Unavailable
 from hub.core.gathered import Gathered
@@ -22,6 +22,7 @@ from hub.core.message import (
     HistoryPage,
     Message,
     Page,
+    QueueSpan,
     SeqKey,
     UserKey,
 )
@@ -31,7 +32,9 @@ from hub.core.showing import Showing, View
 
 log = logging.getLogger("hub.reading")
 
-_REBUILDS = 32
+_REBUILDS = 128
+_QUEUES = 64
+"""Queues of which one call reads at most."""
 
 
 class Reader:
@@ -63,6 +66,8 @@ class Reader:
         self._clock = clock
         # After a restart thousands of queues are asked for at once.
         self._heads: Gathered[SeqKey, int] = Gathered(store.heads)
+        self._queues: Gathered[QueueSpan, Sequence[Entry]] = Gathered(store.entries_of, most=_QUEUES)
+        self._glimpsed: Gathered[tuple[Glimpse, ...], Unseen] = Gathered(self._unseen)
         self._rebuilding: dict[UserKey, asyncio.Task[None]] = {}
 
     async def aclose(self) -> None:
@@ -76,7 +81,7 @@ class Reader:
         """The entries past `after` up to the first gap, at most `limit`, with their bodies."""
         entries = await self._from_tail(user, after, limit + 1)
         if entries is None:
-            entries = await self._store.entries(user, after=after, limit=limit + 1)
+            entries = await self._queues.get(QueueSpan(user, after, limit + 1)) or ()
             count, gap = contiguous(after, [entry.user_seq for entry in entries])
             if gap is not None:
                 if await self._store.floor(SeqKey.of_user(user)) > after:
@@ -245,10 +250,16 @@ class Reader:
                 spans[message.conversation] = (min(low, message.seq), max(high, message.seq))
         if self._cleared is None or not spans:
             return pairs
-        unseen = await self._cleared.unseen(user, spans)
-        if not unseen.cleared and not unseen.hidden:
+        asked = tuple(Glimpse(user, place, low, high) for place, (low, high) in spans.items())
+        unseen = await self._glimpsed.get(asked)
+        if unseen is None:
             return pairs
         return [(entry, None if _is_unseen(message, unseen) else message) for entry, message in pairs]
+
+    async def _unseen(self, asked: Sequence[tuple[Glimpse, ...]]) -> Mapping[tuple[Glimpse, ...], Unseen]:
+        assert self._cleared is not None  # noqa: S101  (asked where there is one)
+        found = await self._cleared.unseen_of([glimpse for some in asked for glimpse in some])
+        return {some: found[some[0].user] for some in asked if some[0].user in found}
 
     def _rebuild_soon(self, user: UserKey) -> None:
         """Only where the tail itself has said that it is not sure: what it loses from then on, it notices, and is not
@@ -267,7 +278,7 @@ class Reader:
         try:
             head = await self._committed_head(user)
             lowest = max(0, head - self._tail_size)
-            entries = await self._store.entries(user, after=lowest, limit=self._tail_size)
+            entries = await self._queues.get(QueueSpan(user, lowest, self._tail_size)) or ()
             if entries or head == 0:
                 await self._tail.rebuild(user, entries, head=entries[-1].user_seq if entries else 0)
         except (QueueUnavailable, Unavailable):

@@ -47,6 +47,7 @@ class MemberWrites(GroupBars):
             people = {user: member for user, member in people.items() if user != by.key}
             if any(member.role is Role.OWNER for member in people.values()):
                 raise _one_owner()
+            await self._not_blocked(by.key, people.keys())
             people[by.key] = NewMember(by.key, Role.OWNER)
         conversation = ConversationId(self._basis.new_id("cnv"))
         all_of_them = [people[user] for user in sorted(people)]
@@ -89,6 +90,8 @@ class MemberWrites(GroupBars):
         self._room_for(record, len(new))
         if not new and not moved:
             return GroupChanged(record)
+        if by.key is not None:
+            await self._not_blocked(by.key, [member.user for member in new])
         bars = await self._bars(conversation, [member.user for member in new])
         if standing is Role.MEMBER and any(bar.removed for bar in bars.values()):
             raise taken_out()

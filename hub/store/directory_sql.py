@@ -49,7 +49,9 @@ class SqlDirectory(
         self._tokens = tokens
         elsewhere = basis.elsewhere
         listed: ListedMessages = SqlLists(basis.database) if elsewhere is None else elsewhere.lists
-        self.search: MessageSearch = SqlSearch(basis.database) if elsewhere is None else NoSearch()
+        self.search: MessageSearch = (
+            SqlSearch(basis.database, clock=basis.clock) if elsewhere is None else NoSearch()
+        )
         self._lists = Lists(
             basis, listed, Rows(conversation_of, message_of, partial(people_of, basis.database))
         )

@@ -15,6 +15,10 @@ from hub.core.message import ConversationId, UserKey
 from hub.store.directory_base import MEMBER
 from hub.store.group_base import GroupBase
 from hub.store.group_rows import GROUP_BAR
+from hub.store.schema import metadata
+
+CONTACT = metadata.tables["contact"]
+_CHUNK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,21 @@ class GroupBars(GroupBase):
             if bar.silenced_until is not None:
                 await self._alter_member(conversation, user, silenced_until=bar.silenced_until)
         await self._forget_bars(conversation, bars.keys())
+
+    async def _not_blocked(self, doer: UserKey, users: Collection[UserKey]) -> None:
+        """Whoever is blocked by somebody does not reach them by way of a group either. Raises Forbidden."""
+        wanted = sorted(users)
+        for start in range(0, len(wanted), _CHUNK):
+            query = select(CONTACT.c.owner_id).where(
+                CONTACT.c.owner_id.in_(wanted[start : start + _CHUNK]),
+                CONTACT.c.user_id == doer,
+                CONTACT.c.blocked.is_(True),
+            )
+            found = (await self._connection.execute(query.limit(1))).scalar()
+            if found is not None:
+                names = await self._names([UserKey(found)])
+                # Nothing here says why.
+                raise Forbidden("blocked", f"The user {names.get(UserKey(found), '')!r} cannot be reached.")
 
     async def _forget_bars(self, conversation: ConversationId, users: Collection[UserKey]) -> None:
         if users:

@@ -17,6 +17,7 @@ from hub.core.message import (
     Entry,
     Message,
     MessageId,
+    QueueSpan,
     SeqKey,
     SeqKind,
     UserKey,
@@ -127,6 +128,10 @@ class MemoryMessages(MemoryDeliveries):
         queue = self._queue(user)
         start = bisect_right(queue.numbers, after)
         return [queue.entries[number] for number in queue.numbers[start : start + limit]]
+
+    async def entries_of(self, wants: Sequence[QueueSpan]) -> Mapping[QueueSpan, Sequence[Entry]]:
+        """See the port."""
+        return {want: await self.entries(want.user, after=want.after, limit=want.limit) for want in wants}
 
     async def floor(self, key: SeqKey) -> int:
         """See the port."""

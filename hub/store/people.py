@@ -210,16 +210,19 @@ class SqlPeople:
         return {row.user_id: UserKey(row.id) for row in await self._basis.database.rows(query)}
 
     async def members(self, conversation: ConversationId, user: UserKey) -> Sequence[UserKey]:
-        """The members, if `user` is one of them (else errors.NotFound); at most the fan-out limit."""
+        """See the port. Nothing here grows with the members of a read-diffused conversation."""
         # Readers of the inbox have rows too, and know nothing of each other.
         mine = (
-            select(MEMBER.c.user_id, MEMBER.c.blocked)
+            select(MEMBER.c.user_id, MEMBER.c.blocked, CONVERSATION.c.fanout)
             .select_from(MEMBER.join(CONVERSATION, CONVERSATION.c.id == MEMBER.c.conversation_id))
             .where(MEMBER.c.conversation_id == conversation, CONVERSATION.c.kind != ConversationKind.INBOX)
         )
-        if not await self._basis.database.rows(mine.where(MEMBER.c.user_id == user)):
+        own = await self._basis.database.rows(mine.where(MEMBER.c.user_id == user))
+        if not own:
             text = "There is no such conversation, or you are not in it."
             raise NotFound("conversation_not_found", text)
+        if own[0].fanout == Fanout.READ:
+            return [user]
         rows = await self._basis.database.rows(
             mine.order_by(MEMBER.c.user_id).limit(self._basis.fanout_limit)
         )

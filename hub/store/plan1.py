@@ -54,6 +54,7 @@ class Plan1Store(SqlStore):
         self.unpublished = self._unpublished
         self.committed_since = self.reading.committed_since
         self.entries = self.reading.entries
+        self.entries_of = self.reading.entries_of
         self.messages = self.reading.messages
         self.history = self.reading.history
         self.inbox_history = self.reading.inbox_history

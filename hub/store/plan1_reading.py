@@ -19,6 +19,7 @@ from hub.core.message import (
     MessageId,
     NotificationId,
     Published,
+    QueueSpan,
     SeqKey,
     UserKey,
 )
@@ -56,6 +57,16 @@ class Plan1Reading:
         """See the port. Newest in the queue, older in the overflow: nobody notices which."""
         found = await self._redis.ask(self._entries, [wire.queue(user)], after, limit)
         return [wire.entry_of(user, raw) for raw in found]
+
+    async def entries_of(self, wants: Sequence[QueueSpan]) -> Mapping[QueueSpan, Sequence[Entry]]:
+        """See the port. One round trip."""
+        answers = await self._redis.run(
+            [(self._entries, 1, wire.queue(want.user), want.after, want.limit) for want in wants]
+        )
+        return {
+            want: [wire.entry_of(want.user, raw) for raw in found]
+            for want, found in zip(wants, answers, strict=True)
+        }
 
     async def floor(self, key: SeqKey) -> int:
         """See the port."""

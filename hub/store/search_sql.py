@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, column, not_, or_
 from hub.core.conversation import inbox_id
 from hub.core.errors import Refused
 from hub.core.message import RECALLED, AppId, UserKey
+from hub.core.ports import Clock
 from hub.core.records import PageRequest, Slice
 from hub.core.search import Hit, Search
 from hub.core.search_terms import Token, places, query_of, scope_term, snippet, text_of, wanted_terms
@@ -33,8 +34,9 @@ _columns = [MESSAGE.c[name] for name in MESSAGE_COLUMNS]
 class SqlSearch:
     """`core.search.MessageSearch`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
         self._index = SearchIndex(database)
 
     async def index(self, *, limit: int) -> int:
@@ -73,6 +75,7 @@ class SqlSearch:
             .join_from(TERMS, MESSAGE, MESSAGE.c.id == _T.message_id)
             .where(self._has(needed), _T.app_id == app, MESSAGE.c.app_id == app)
             .where(MESSAGE.c.kind != RECALLED, MESSAGE.c.control.is_(False))
+            .where(or_(MESSAGE.c.expires_at.is_(None), MESSAGE.c.expires_at > self._clock()))
         )
         narrowed = {
             _T.conversation_id: wanted.conversation,

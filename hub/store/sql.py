@@ -45,6 +45,7 @@ class SqlStore:
         self.unpublished = messages.unpublished
         self.committed_since = messages.committed_since
         self.entries = messages.entries
+        self.entries_of = messages.entries_of
         self.messages = messages.messages
         self.history = messages.history
         self.inbox_history = messages.inbox_history
@@ -53,7 +54,7 @@ class SqlStore:
         self.move_cursors = cursors.move_cursors
         self.move_read = cursors.move_read
         self.acknowledged = cursors.acknowledged
-        self.unseen = cursors.unseen
+        self.unseen_of = cursors.unseen_of
 
         self.deliveries = deliveries.deliveries
         self.due = deliveries.due

@@ -7,10 +7,10 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, and_, bindparam, func, literal, select, union_all, update
+from sqlalchemy import Row, and_, func, literal, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.core.contact_ports import Unseen
+from hub.core.contact_ports import Glimpse, Unseen
 from hub.core.conversation import ConversationKind
 from hub.core.message import (
     SYSTEM,
@@ -66,7 +66,7 @@ class SqlCursors:
         self._apps = select(CONVERSATION.c.id, CONVERSATION.c.app_id).where(
             CONVERSATION.c.id.in_(self._conversations.select)
         )
-        self._spans = Listing(self._dialect, id=str, low=int, high=int)
+        self._spans = Listing(self._dialect, viewer=int, id=str, low=int, high=int)
         self._unseen = _unseen(self._spans)
         acked = self._acked.select.subquery("acked")
         self._forward = (
@@ -122,14 +122,20 @@ class SqlCursors:
         found = await self._database.rows(query, self._users.of(sorted(users)))
         return {UserKey(row.user_id): int(row.reached) for row in found}
 
-    async def unseen(self, user: UserKey, spans: Mapping[ConversationId, tuple[int, int]]) -> Unseen:
+    async def unseen_of(self, glimpses: Sequence[Glimpse]) -> Mapping[UserKey, Unseen]:
         """See contact_ports.ClearedMarks."""
-        listed = [(id_, low, high) for id_, (low, high) in sorted(spans.items())]
-        found = await self._database.rows(self._unseen, self._spans.of(listed) | {"viewer": user})
-        return Unseen(
-            {ConversationId(row.conversation_id): row.seq for row in found if row.cleared},
-            frozenset((ConversationId(row.conversation_id), row.seq) for row in found if not row.cleared),
-        )
+        cleared: dict[UserKey, dict[ConversationId, int]] = {}
+        hidden: dict[UserKey, set[tuple[ConversationId, int]]] = {}
+        for row in await self._database.rows(self._unseen, self._spans.of(glimpses)):
+            user, place = UserKey(row.user_id), ConversationId(row.conversation_id)
+            if row.cleared:
+                cleared.setdefault(user, {})[place] = row.seq
+            else:
+                hidden.setdefault(user, set()).add((place, row.seq))
+        return {
+            user: Unseen(cleared.get(user, {}), frozenset(hidden.get(user, ())))
+            for user in cleared.keys() | hidden.keys()
+        }
 
     async def _move_forward(self, connection: AsyncConnection, moves: Mapping[str, Any]) -> None:
         await connection.execute(self._forward, moves)
@@ -180,18 +186,22 @@ def _tombstone(app: AppId, conversation: ConversationId, seq: int, new_id: NewId
 
 
 def _unseen(spans: Listing) -> Any:
-    """What a viewer has cleared (True) and hidden in conversations, of which the spans are listed."""
-    viewer = bindparam("viewer", type_=BigInteger)
+    """What viewers have cleared (1) and hidden (0) in conversations, of which the spans are listed."""
     listed = spans.select.subquery("listed")
-    cleared = select(MEMBER.c.conversation_id, MEMBER.c.cleared_seq.label("seq"), literal(1).label("cleared"))
-    hidden = select(HIDDEN.c.conversation_id, HIDDEN.c.seq, literal(0).label("cleared"))
+    cleared = select(
+        MEMBER.c.user_id,
+        MEMBER.c.conversation_id,
+        MEMBER.c.cleared_seq.label("seq"),
+        literal(1).label("cleared"),
+    )
+    hidden = select(HIDDEN.c.user_id, HIDDEN.c.conversation_id, HIDDEN.c.seq, literal(0).label("cleared"))
     there = HIDDEN.c.conversation_id == listed.c.id
     return union_all(
         cleared.join_from(listed, MEMBER, MEMBER.c.conversation_id == listed.c.id).where(
-            MEMBER.c.user_id == viewer, MEMBER.c.cleared_seq > 0
+            MEMBER.c.user_id == listed.c.viewer, MEMBER.c.cleared_seq > 0
         ),
         hidden.join_from(listed, HIDDEN, there).where(
-            HIDDEN.c.user_id == viewer, HIDDEN.c.seq.between(listed.c.low, listed.c.high)
+            HIDDEN.c.user_id == listed.c.viewer, HIDDEN.c.seq.between(listed.c.low, listed.c.high)
         ),
     )
 
@@ -228,6 +238,11 @@ def _senders_to(user: UserKey, conversation: ConversationId, *, inbox: bool, flo
         MESSAGE.c.seq <= new,
         MESSAGE.c.sender_id.not_in([SYSTEM, user]),
     )
+    if not inbox:
+        still = select(MEMBER.c.user_id).where(
+            MEMBER.c.conversation_id == conversation, MEMBER.c.user_id == MESSAGE.c.sender_id
+        )
+        query = query.where(still.correlate(MESSAGE).exists())
     if inbox:
         mine = select(func.count()).where(
             QUEUE_ENTRY.c.user_id == user, QUEUE_ENTRY.c.inbox_seq == MESSAGE.c.seq

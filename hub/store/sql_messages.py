@@ -25,6 +25,7 @@ from hub.core.message import (
     Message,
     MessageId,
     Published,
+    QueueSpan,
     SeqKey,
     SeqKind,
     UserKey,
@@ -33,6 +34,7 @@ from hub.store import sql_rows as rows
 from hub.store.schema import metadata
 from hub.store.sql_bulk import Listing
 from hub.store.sql_engine import Database
+from hub.store.sql_spans import SPANS, Spans
 
 CONVERSATION = metadata.tables["conversation"]
 HIDDEN = metadata.tables["hidden"]
@@ -63,6 +65,7 @@ class SqlMessages:
         self._ids = Listing(database.dialect, id=str)
         self._numbers = Listing(database.dialect, id=int)
         self._conversations = _snapshots(self._ids)
+        self._spans = Spans(database.dialect)
         self._bodies = select(*_message_columns).where(MESSAGE.c.id.in_(self._ids.select))
         self._user_heads = user_heads(self._numbers)
         self._conversation_heads = conversation_heads(self._ids)
@@ -110,6 +113,22 @@ class SqlMessages:
         )
         found = await self._database.rows(query)
         return [Entry(user, row.user_seq, row.message_id, row.inbox_seq) for row in found]
+
+    async def entries_of(self, wants: Sequence[QueueSpan]) -> Mapping[QueueSpan, Sequence[Entry]]:
+        """See the port. Some dozens are one statement."""
+        found: dict[QueueSpan, list[Entry]] = {want: [] for want in wants}
+
+        async def work(connection: AsyncConnection) -> None:
+            for start in range(0, len(wants), SPANS):
+                some = wants[start : start + SPANS]
+                for row in await connection.execute(*self._spans.of(some)):
+                    want = some[row.place]
+                    found[want].append(Entry(want.user, row.user_seq, row.message_id, row.inbox_seq))
+
+        await self._database.read(work)
+        for entries in found.values():
+            entries.sort(key=_number)
+        return found
 
     async def floor(self, key: SeqKey) -> int:
         """See the port."""
@@ -218,6 +237,10 @@ class SqlMessages:
             for row in await connection.execute(self._bodies, some):
                 found[row.id] = rows.message_of(row)
         return found
+
+
+def _number(entry: Entry) -> int:
+    return entry.user_seq
 
 
 def _membership(row: Row[Any]) -> Membership:

@@ -179,6 +179,103 @@
       same([told, applied, socket().of("ack").at(-1).seq], [1, [8], 8]);
       client.stop();
     },
+    async "what is done to a message is repeated until it is answered"() {
+      const { client, socket, welcome } = await begin({ random: () => 0 });
+      const done = [client.recall("m1"), client.edit("m1", "b", { clientMsgId: "e" }), client.react("m1", "👍", false), client.pin("m1"), client.hide("m1")];
+      client.forward(["m1"], { user: "bob" }, { clientMsgId: "f", merged: true });
+      client.send({ conversation: "c" }, "x", { clientMsgId: "s", replyTo: "m1", mentions: ["@all"] });
+      const said = () => socket().said.slice(1).map(({ id, ...frame }) => frame);
+      const wanted = [
+        { type: "recall", message: "m1" },
+        { type: "edit", message: "m1", body: "b", client_msg_id: "e" },
+        { type: "react", message: "m1", emoji: "👍", added: false },
+        { type: "pin", message: "m1", added: true },
+        { type: "hide", messages: ["m1"] },
+        { type: "forward", messages: ["m1"], to: { user: "bob" }, client_msg_id: "f", merged: true },
+        { type: "send", to: { conversation: "c" }, client_msg_id: "s", kind: "text", body: "x", mentions: ["@all"], reply_to: "m1" },
+      ];
+      same(said(), wanted);
+      socket().lose();
+      await welcome();
+      same(said(), wanted);
+      socket().hear({ type: "ok", id: socket().of("recall")[0].id, message: "m1", conversation: "c", seq: 9, at: "" });
+      same((await done[0]).seq, 9);
+      socket().hear({ type: "error", id: socket().of("edit")[0].id, code: "edit_window", detail: "too late", retryable: false });
+      same(await done[1].catch((error) => error.code), "edit_window");
+      client.stop();
+    },
+    async "a control message is an event once it was applied"() {
+      const heard = [];
+      const { client, applied, socket } = await begin();
+      client.addEventListener("edit", ({ detail }) => heard.push([detail.q, applied.length]));
+      client.addEventListener("error", ({ detail }) => heard.push(detail));
+      socket().hear({ ...message(1), kind: "edit", control: true });
+      socket().hear({ ...message(2), kind: "error", control: true });
+      socket().hear({ ...message(3), kind: "edit" });
+      await pause(10);
+      same([heard, applied], [[[1, 1]], [1, 2, 3]]);
+      client.stop();
+    },
+    async "in hint mode news is pulled and acknowledged"() {
+      const { client, applied, socket } = await begin({ mode: "hint" });
+      same(socket().of("hello")[0].mode, "hint");
+      socket().hear({ type: "news", head: 2 });
+      const batch = (sync, entries, more) => socket().hear({ type: "batch", id: sync.id, entries, next: entries.at(-1).q, more });
+      await pause(5);
+      socket().hear({ type: "news", head: 3 });
+      batch(socket().of("sync")[0], [message(1), message(2)], false);
+      await pause(5);
+      same(socket().of("sync").map((sync) => sync.after), [0, 2]);
+      batch(socket().of("sync")[1], [message(3)], false);
+      await pause(250);
+      same([applied, socket().of("ack").at(-1).seq, socket().of("sync").length], [[1, 2, 3], 3, 2]);
+      client.stop();
+    },
+    async "what grew is pulled from where nothing was missing, over connections"() {
+      const ids = [];
+      const { client, socket, welcome } = await begin({ random: () => 0, apply: (entry) => void ids.push(entry.id) });
+      const old = (seq) => ({ ...message(seq), q: undefined });
+      socket().hear(message(1));
+      await pause(5);
+      socket().hear({ ...message(2, "n9"), seq: 9, kind: "notice", control: true, body: { event: "left" } });
+      socket().hear({ type: "grew", conversation: "c", seq: 9 });
+      await pause(5);
+      same(socket().of("history").map(({ conversation, after }) => [conversation, after]), [["c", 1]]);
+      socket().lose();
+      await welcome();
+      const [again] = socket().of("history");
+      same(again.after, 1);
+      socket().hear({ type: "batch", id: again.id, conversation: "c", entries: [old(2), { ...old(9), id: "n9" }], low: 2, high: 9, more: false });
+      await pause(10);
+      same(ids, ["m1", "n9", "m2"]);
+      client.stop();
+    },
+    async "a notice that a group is small again names what to pull"() {
+      const { client, applied, socket } = await begin();
+      socket().hear(message(1));
+      await pause(5);
+      socket().hear({ ...message(2), seq: 7, kind: "notice", control: true, body: { event: "fanout", fanout: "write", read_until: 6 } });
+      await pause(10);
+      const [pull] = socket().of("history");
+      same([pull.conversation, pull.after], ["c", 1]);
+      const entries = [3, 6].map((seq) => ({ ...message(seq), q: undefined, id: `old${seq}` }));
+      socket().hear({ type: "batch", id: pull.id, conversation: "c", entries, low: 2, high: 6, more: false });
+      await pause(10);
+      same([applied.length, socket().of("history").length], [4, 1]);
+      client.stop();
+    },
+    async "who was shown out stays out and who found it busy comes when told"() {
+      const { client, states, socket, welcome } = await begin({ random: () => 0 });
+      socket().hear({ type: "bye", code: 4430, reason: "busy", reconnect: true, retry_after_s: 0.15 });
+      socket().lose(4430);
+      same([states.at(-1).state, states.at(-1).retryMs], ["waiting", 150]);
+      await pause(150);
+      await welcome();
+      same(states.at(-1).state, "live");
+      socket().lose(4411); // the bye was missed
+      same([states.at(-1).state, sockets.length], ["refused", 2]);
+      client.stop();
+    },
   };
 
   const wrong = {};

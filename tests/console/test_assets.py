@@ -12,6 +12,10 @@ from starlette.testclient import TestClient
 import hub
 from hub.console import page, router
 
+EVENTS = (
+    *("created", "joined", "left", "removed", "role", "owner", "silenced", "group_silenced", "announcement"),
+    *("changed", "settings", "dissolved", "fanout_read", "fanout_write"),
+)
 STATIC = Path(page.__file__).parent / "static"
 
 
@@ -71,6 +75,9 @@ def test_every_word_that_is_used_is_there_in_both_languages() -> None:
         used |= set(
             re.findall(r"""(?<![\w.])t\("(\w+)"|"data-t(?:-label|-hint)?": "(\w+)\"""", file.read_text())
         )
+        chosen = re.findall(r"""(?<![\w.])t\([\w.?]+ \? "(\w+)" : "(\w+)\"""", file.read_text())
+        used |= {word for pair in chosen for word in pair}
+    used |= {f"notice_{event}" for event in EVENTS}
     flat = {word for found in used for word in ((found,) if isinstance(found, str) else found) if word}
     assert flat - known.keys() == set()
     for english, chinese in known.values():
@@ -78,4 +85,4 @@ def test_every_word_that_is_used_is_there_in_both_languages() -> None:
         assert chinese
         assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", chinese))
     same = {key for key, (english, chinese) in known.items() if not re.search(r"[\u4e00-\u9fff]", chinese)}
-    assert same <= {"dep_redis"}
+    assert same <= {"dep_redis", "list_comma", "quote"}

@@ -13,6 +13,7 @@ from hub.core.message import (
     TOMBSTONE,
     ConversationId,
     Message,
+    QueueSpan,
     SeqKey,
     UserKey,
 )
@@ -29,6 +30,23 @@ async def test_entries_come_ascending_past_a_cursor(world: World) -> None:
     numbers = [e.user_seq for e in await world.store.entries(one, after=1, limit=2)]
     assert numbers == [2, 4]
     assert await world.store.floor(SeqKey.of_user(one)) == 0
+
+
+async def test_queues_of_many_are_read_as_each_would_be(world: World) -> None:
+    """More than one statement takes, two spans of one user among them, and one without anything."""
+    one, other = world.people[:2]
+    group = await world.make_group("cnv_g", [one, other])
+    numbers = (1, 2, 4, 5)
+    await world.store.commit(batch(*(item(group, n, {one: n, other: n}) for n in numbers)))
+    wants = [QueueSpan(one, after, limit) for after in range(6) for limit in range(1, 14)]
+    wants += [QueueSpan(other, 1, 2), QueueSpan(UserKey(999_999), 0, 5)]
+    found = await world.store.entries_of(wants)
+    assert [e.user_seq for e in found[QueueSpan(other, 1, 2)]] == [2, 4]
+    assert found[wants[-1]] == []
+    for want in wants:
+        alone = await world.store.entries(want.user, after=want.after, limit=want.limit)
+        assert found[want] == list(alone), want
+    assert await world.store.entries_of(wants[:3]) == {want: found[want] for want in wants[:3]}
 
 
 async def test_history_pages_forward_and_backward(world: World) -> None:

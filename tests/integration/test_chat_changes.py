@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from hub.core.body_cache import changed_bodies
-from hub.core.chat_rules import Doer
+from hub.core.chat_rules import MAX_EMOJI, Doer
 from hub.core.errors import Conflict, Forbidden, HubError, NotFound, Refused
 from hub.core.identity import EndUser
 from hub.core.message import (
@@ -27,6 +28,7 @@ from hub.core.message import (
     ToUser,
     UserKey,
 )
+from hub.store.schema import metadata
 from tests.services import RedisServer
 from tests.support.engine import APP, Rig, open_rig, test_settings
 
@@ -276,3 +278,32 @@ async def test_a_refused_change_leaves_no_trace(town: Town) -> None:
             await attempt
     page = await town.there.engine.history(town.group, reader=None, after=None, before=None, limit=50)
     assert [m.id for m in page.messages] == [said]
+
+
+async def test_many_new_emojis_at_once_are_no_more_than_the_bound(town: Town) -> None:
+    said = await town.say()
+    chat = town.here.engine.chat
+    wanted = [f":e{number}:" for number in range(MAX_EMOJI + 8)]
+    done = await asyncio.gather(
+        *(chat.react(BOB, said, emoji, added=True) for emoji in wanted), return_exceptions=True
+    )
+    assert sum(isinstance(one, Refused) and one.code == "reaction_limit" for one in done) == 8
+    assert len((await chat.message(BOB, said)).reactions) == MAX_EMOJI
+
+
+async def test_who_only_reads_reacts_unless_silenced(town: Town) -> None:
+    said = await town.say()
+    chat = town.here.engine.chat
+    member, place = metadata.tables["member"], metadata.tables["conversation"]
+
+    async def make(**values: object) -> None:
+        async with town.here.store.database.writing() as connection:
+            await connection.execute(update(member).where(member.c.user_id == BOB.key).values(values))
+            await connection.execute(update(place).values(version=place.c.version + 1))
+        town.here.engine.roster.forget([town.group])
+
+    await make(role="readonly")
+    await chat.react(BOB, said, "👍", added=True)
+    await make(silenced_until=town.here.clock() + timedelta(hours=1))
+    with pytest.raises(Forbidden, match="member_silenced"):
+        await chat.react(BOB, said, "🎉", added=True)

@@ -83,6 +83,19 @@ async def test_every_script_is_found_newest_first(world: World) -> None:
     assert await _find(world, "无关", ann) == []
 
 
+async def test_what_has_expired_is_not_found(world: World) -> None:
+    group = await world.group("ann", "bob")
+    said = await _say(world, group, {"text": "会过期"})
+    await _indexed(world)
+    ann = await world.token("ann")
+    message = metadata.tables["message"]
+    for later, found in ((timedelta(minutes=1), [said]), (timedelta(0), [])):
+        values = update(message).where(message.c.id == said).values(expires_at=world.clock() + later)
+        async with world.database.writing() as connection:
+            await connection.execute(values)
+        assert await _find(world, "过期", ann) == found
+
+
 _ATTACKS = (
     "' OR 1=1 --",
     '" OR "x',

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Final, TypeAlias
 
-import msgspec
 from msgspec import Meta, Raw, Struct
 
-from hub.core.bodies import BodyFault, body_fault
 from hub.core.chat_rules import MAX_FORWARD, MAX_HIDDEN
 
 MAX_MENTIONS: Final = 50
@@ -100,8 +98,3 @@ def check_body(body: Raw) -> None:
     if bytes(memoryview(body)[:1]) not in (b"{", b'"'):
         message = "`body` must be an object or a string"
         raise ValueError(message)
-
-
-def shape_fault(kind: str, body: bytes) -> BodyFault | None:
-    """What is wrong with a body, which is JSON that does not nest deeply, of a message of this kind."""
-    return body_fault(kind, msgspec.json.decode(body))

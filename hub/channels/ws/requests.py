@@ -20,10 +20,9 @@ from hub.channels.ws.chat_requests import (
     RequestId,
     UserId,
     check_body,
-    shape_fault,
 )
 from hub.channels.ws.codes import ErrorCode
-from hub.core.bodies import OWN_KINDS
+from hub.core.bodies import OWN_KINDS, body_fault
 from hub.core.identity import Platform
 
 MAX_PAGE: Final = 500
@@ -259,5 +258,10 @@ def content_fault(frame: Send | Edit, *, most_bytes: int) -> tuple[ErrorCode, st
         return ErrorCode.TOO_LARGE, f"`body` has more than {most_bytes} bytes"
     if nested_too_deeply(body):
         return ErrorCode.TOO_LARGE, "`body` is nested too deeply"
-    fault = shape_fault(frame.kind, body) if isinstance(frame, Send) else None
+    try:
+        # Only its syntax was looked at: numbers may be out of every range, and bytes no UTF-8.
+        said = msgspec.json.decode(body)
+    except _UNREADABLE as error:
+        return ErrorCode.BAD_REQUEST, f"`body` cannot be read: {error}"
+    fault = body_fault(frame.kind, said) if isinstance(frame, Send) else None
     return (ErrorCode.BODY_INVALID, f"`body{fault.pointer}`: {fault.detail}") if fault else None

@@ -31,3 +31,8 @@ export function said(body) {
   if (body.title === undefined && body.text === undefined) return { title: "", text: JSON.stringify(body) };
   return { title: text(body.title), text: text(body.text) };
 }
+
+/** Change an element's text, where it is another one: what did not change is not announced again. */
+export const set = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};

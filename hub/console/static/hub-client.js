@@ -11,6 +11,7 @@
 
 import { Outbox, Refused } from "./outbox.js";
 import { Pulls } from "./pulls.js";
+import { Timers } from "./timers.js";
 import { Verbs } from "./verbs.js";
 
 export { Refused };
@@ -39,7 +40,7 @@ export class HubClient extends Verbs {
   #limits = { page: 100, requests_in_flight: 16 };
   #tries = 0;
   #nextId = 1;
-  #timers = new Map();
+  #timers = new Timers();
   #requests = new Map(); // id -> {resolve, reject}: watch, history
   #outbox = new Outbox(500);
   #reads = new Map(); // conversation -> seq that could not be told yet
@@ -62,8 +63,7 @@ export class HubClient extends Verbs {
   constructor({ url, token, device, apply, rebase = () => {}, cursor = null, random = Math.random, mode, follow = () => true }) {
     super();
     this.#options = { url, token, device, apply, rebase, random, mode };
-    const history = (conversation, range) => this.history(conversation, range);
-    this.#pulls = new Pulls({ history, follow, apply: (entry) => this.#pulled(entry) });
+    this.#pulls = new Pulls({ history: (...what) => this.history(...what), follow, apply: (entry) => this.#pulled(entry) });
     this.#taken = this.#applied = cursor;
     this.onOnline = () => this.#state === "waiting" && this.#connect();
   }
@@ -126,10 +126,10 @@ export class HubClient extends Verbs {
   // the connection
 
   async #connect() {
-    this.#clear("retry");
+    this.#timers.clear("retry");
     this.#become("connecting");
     this.#bye = null;
-    this.#after("open", OPEN_WITHIN, () => this.#lost(null, "timeout"));
+    this.#timers.after("open", OPEN_WITHIN, () => this.#lost(null, "timeout"));
     let token;
     try {
       token = await this.#options.token();
@@ -162,11 +162,11 @@ export class HubClient extends Verbs {
     const pause = said?.retry_after_s ? said.retry_after_s * 1000 + Math.min(jitter, 1000) : jitter;
     this.#tries += 1;
     this.#drop("waiting", why, pause);
-    this.#after("retry", pause, () => this.#connect());
+    this.#timers.after("retry", pause, () => this.#connect());
   }
 
   #drop(state, reason, retryMs = null) {
-    for (const name of [...this.#timers.keys()]) this.#clear(name);
+    this.#timers.end();
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();
@@ -203,12 +203,12 @@ export class HubClient extends Verbs {
   }
 
   #welcomed(frame) {
-    this.#clear("open");
+    this.#timers.clear("open");
     this.#limits = frame.limits;
     this.#applied = this.#taken = Math.max(this.#applied ?? 0, frame.cursor);
     this.#become("live");
     this.#tell("welcome", frame);
-    this.#after("steady", STEADY_AFTER, () => (this.#tries = 0));
+    this.#timers.after("steady", STEADY_AFTER, () => (this.#tries = 0));
     this.#beat(frame.heartbeat_s * 1000);
     if (this.#watched.length) this.#watch();
     this.#flush();
@@ -216,13 +216,13 @@ export class HubClient extends Verbs {
   }
 
   #news(frame) {
-    this.#hinted = frame.head;
     this.#tell("news", frame);
+    this.#hinted = frame.head;
     if (frame.head > this.#taken) this.#sync();
   }
 
   #answered(frame) {
-    const again = (ms) => this.#after("flush", ms, () => this.#flush());
+    const again = (ms) => this.#timers.after("flush", ms, () => this.#flush());
     if (this.#outbox.settle(frame, again)) return void this.#flush();
     const request = this.#requests.get(frame.id);
     this.#requests.delete(frame.id);
@@ -261,13 +261,13 @@ export class HubClient extends Verbs {
       }
       this.#pulls.note(entry);
       this.#applied = Math.max(this.#applied, entry.q);
-      if (!this.#timers.has("ack")) this.#after("ack", ACK_AFTER, () => this.#ack());
+      if (!this.#timers.has("ack")) this.#timers.after("ack", ACK_AFTER, () => this.#ack());
     });
   }
 
   #pulled(entry) {
     const done = this.#line.then(() => this.#applyOnce(entry));
-    this.#line = done.catch(() => {}); // it is pulled again
+    this.#line = done.catch(() => {}); // what failed is pulled again
     return done;
   }
 
@@ -281,7 +281,7 @@ export class HubClient extends Verbs {
   }
 
   #ack() {
-    this.#clear("ack");
+    this.#timers.clear("ack");
     if (this.#state !== "live" || !(this.#applied > this.#acked)) return;
     this.#acked = this.#applied;
     this.#write({ type: "ack", seq: this.#acked });
@@ -307,7 +307,7 @@ export class HubClient extends Verbs {
         this.#syncing = false;
         for (const q of this.#early.keys()) if (q <= this.#taken) this.#early.delete(q);
         // a hole that is still being written ends within seconds
-        if (this.#early.size || this.#hinted > this.#taken) this.#after("sync", 1_000, () => this.#sync());
+        if (this.#early.size || this.#hinted > this.#taken) this.#timers.after("sync", 1_000, () => this.#sync());
       }
     }
   }
@@ -330,18 +330,18 @@ export class HubClient extends Verbs {
   // heartbeat
 
   #beat(every) {
-    this.#after("beat", every, () => {
+    this.#timers.after("beat", every, () => {
       this.#write({ type: "ping", id: this.#id("p") });
-      this.#after("pong", Math.min(every, OPEN_WITHIN), () => this.#lost(null, "silent"));
+      this.#timers.after("pong", Math.min(every, OPEN_WITHIN), () => this.#lost(null, "silent"));
       this.#beat(every);
     });
   }
 
   #ponged({ head }) {
-    this.#clear("pong");
+    this.#timers.clear("pong");
     // the hub sends what is missing by itself; if it has not come in a moment, ask
     if (head <= this.#taken || this.#timers.has("head")) return;
-    this.#after("head", 2_000, () => head > this.#taken && this.#sync());
+    this.#timers.after("head", 2_000, () => head > this.#taken && this.#sync());
   }
 
   // writing
@@ -384,18 +384,5 @@ export class HubClient extends Verbs {
 
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
-  }
-
-  #after(name, ms, work) {
-    this.#clear(name);
-    this.#timers.set(name, setTimeout(() => {
-      this.#timers.delete(name);
-      work();
-    }, ms));
-  }
-
-  #clear(name) {
-    clearTimeout(this.#timers.get(name));
-    this.#timers.delete(name);
   }
 }

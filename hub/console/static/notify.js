@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { byId, el } from "./dom.js";
 import { story } from "./story.js";
-import { steps } from "./thread.js";
+import { steps } from "./ledger.js";
 import { onLanguage, t } from "./words.js";
 
 const EVERY = 1_500;

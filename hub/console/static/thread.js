@@ -1,178 +1,182 @@
-// How far messages got, and the list of messages on one phone.
+// The list of messages on one phone: all of its queue, or one conversation of it.
 
-import { el, said } from "./dom.js";
-import { locale, t } from "./words.js";
+import { Bubble } from "./bubble.js";
+import { Messages } from "./changes.js";
+import { el } from "./dom.js";
+import { t } from "./words.js";
 
-export const STEPS = ["accepted", "pushed", "delivered", "read"];
-
-/** Four dots and the word: how far something got. */
-export function steps(state) {
-  const reached = STEPS.indexOf(state);
-  const dots = STEPS.map((_, index) => el("i", { class: index <= reached ? "on" : null }));
-  return el("span", { class: "steps", "data-state": state }, el("span", { class: "dots", "aria-hidden": "true" }, ...dots), el("span", { class: "word" }, t(state)));
-}
-
-/** What is known of every message on this page: who sent it, how far it got. It only ever gets further. */
-export class Ledger extends EventTarget {
-  #messages = new Map();
-  #read = []; // {conversation, seq, reader}
-
-  note({ id, conversation, seq, sender }) {
-    if (this.#messages.has(id)) return;
-    this.#messages.set(id, { conversation, seq, sender, state: "accepted" });
-    for (const cursor of this.#read) this.#apply(id, cursor);
-  }
-
-  state(id) {
-    return this.#messages.get(id)?.state ?? "accepted";
-  }
-
-  raise(id, state) {
-    const message = this.#messages.get(id);
-    if (!message || STEPS.indexOf(state) <= STEPS.indexOf(message.state)) return;
-    message.state = state;
-    this.dispatchEvent(new CustomEvent("raised", { detail: { id, state } }));
-  }
-
-  readUpTo(cursor) {
-    const same = (one) => one.conversation === cursor.conversation && one.reader === cursor.reader;
-    this.#read = [...this.#read.filter((one) => !same(one)), cursor];
-    for (const id of this.#messages.keys()) this.#apply(id, cursor);
-  }
-
-  #apply(id, { conversation, seq, reader }) {
-    const message = this.#messages.get(id);
-    if (message.conversation === conversation && message.seq <= seq && message.sender !== reader) this.raise(id, "read");
-  }
-}
+const CONTROL = new Set(["recall", "edit", "reaction", "pin", "hidden"]);
 
 /** The messages on one phone, in the order of its queue; what has no number yet stands last. */
 export class Thread {
   #list;
-  #ledger;
-  #self;
-  #peer;
-  #cards;
-  #nodes = new Map(); // message id or client_msg_id -> {node, id, problem}
+  #world;
+  #messages = new Messages();
+  #bubbles = new Map(); // message id or client_msg_id -> Bubble
+  #quoted = new Map(); // messages that were only ever quoted
+  #asked = new Set();
+  #chosen = null;
   #off;
 
-  constructor(list, ledger, self, peer, cards) {
-    this.#cards = cards;
+  /** `world` is the bubbles'; `look(id)` asks the hub for a message that is not here, as the hub counts it now. */
+  constructor(list, world, look) {
     this.#list = list;
-    this.#ledger = ledger;
-    this.#self = self;
-    this.#peer = peer;
-    const raised = ({ detail }) => this.#label(detail.id);
-    ledger.addEventListener("raised", raised);
-    this.#off = () => ledger.removeEventListener("raised", raised);
+    this.look = look;
+    this.#world = { ...world, quoted: (id) => this.#lookUp(id), everything: () => this.#chosen === null };
+    const raised = ({ detail }) => this.#bubbles.get(detail.id)?.render();
+    world.ledger.addEventListener("raised", raised);
+    this.#off = () => world.ledger.removeEventListener("raised", raised);
   }
 
   end() {
     this.#off();
   }
 
+  /** Show one conversation, or with null all. */
+  choose(conversation) {
+    this.#chosen = conversation;
+    for (const node of this.#list.children) this.#sift(node);
+    this.relabel();
+    this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
   /** A message of one's own that the hub has not answered yet. */
-  pending(clientMsgId, body) {
-    this.#place({ sender: this.#self, body, at: new Date() }, clientMsgId, null);
+  pending(clientMsgId, body, { conversation, replyTo }) {
+    const message = { sender: this.#world.self, kind: "text", body, at: new Date(), conversation, reply_to: replyTo };
+    this.#add(clientMsgId, message, (node) => this.#insert(node, null));
   }
 
   /** The hub has committed it. */
   confirm(clientMsgId, ok) {
-    this.#ledger.note({ id: ok.message, conversation: ok.conversation, seq: ok.seq, sender: this.#self });
-    this.#identify(clientMsgId, ok.message);
+    this.#world.ledger.note({ id: ok.message, conversation: ok.conversation, seq: ok.seq, sender: this.#world.self });
+    const bubble = this.#bubbles.get(clientMsgId);
+    if (!bubble) return;
+    if (bubble.message.id) return;
+    this.#identify(bubble, { ...bubble.message, id: ok.message, conversation: ok.conversation, seq: ok.seq });
   }
 
-  failed(clientMsgId, detail) {
-    const shown = this.#nodes.get(clientMsgId);
-    if (!shown) return;
-    shown.problem = detail;
-    this.#label(clientMsgId);
+  failed(key, detail) {
+    const bubble = this.#bubbles.get(key);
+    if (!bubble) return;
+    bubble.problem = detail;
+    bubble.render();
   }
 
-  /** The sender has taken a message back: what it said is gone. */
-  recall(id) {
-    const shown = this.#nodes.get(id);
-    if (!shown) return;
-    for (const said of shown.node.querySelectorAll(".title, .text, .decision")) said.remove();
-    shown.node.classList.add("recalled");
-    shown.who.after(el("span", { class: "text", "data-t": "recalled" }, t("recalled")));
-  }
-
-  /** An entry of the queue. */
+  /** An entry of the queue, or (without a q) of a history; control messages change what is shown. */
   entry(entry) {
-    this.#ledger.note(entry);
-    const mine = entry.sender === this.#self;
-    const shown = this.#nodes.get(entry.id) ?? (mine ? this.#nodes.get(entry.client_msg_id) : undefined);
-    if (!shown) {
-      this.#place(entry, entry.id, entry.q);
+    if (entry.control && entry.kind !== "notice") {
+      if (CONTROL.has(entry.kind)) this.#change(entry);
       return;
     }
-    this.#identify(entry.client_msg_id, entry.id);
-    shown.node.dataset.q = entry.q;
-    this.#insert(shown.node);
+    if (!entry.control) this.#world.ledger.note(entry);
+    const mine = entry.sender === this.#world.self;
+    const bubble = this.#bubbles.get(entry.id) ?? (mine ? this.#bubbles.get(entry.client_msg_id) : undefined);
+    const place = (node) => this.#place(node, entry);
+    if (!bubble) {
+      this.#add(entry.id, this.#messages.keep(entry), place);
+      return;
+    }
+    const moved = bubble.node.dataset.q === undefined && !bubble.node.dataset.old;
+    this.#identify(bubble, entry);
+    if (moved || (entry.q !== undefined && bubble.node.dataset.q === undefined)) place(bubble.node);
   }
 
-  /** Words of the hub's or the page's own, such as a rebase. */
+  /** Messages of a history and what they answer, oldest first. */
+  history(entries, quoted) {
+    for (const one of quoted) this.#quoted.set(one.id, one);
+    for (const one of entries) this.entry(one);
+    this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
+  /** Words of the page's own, such as a rebase. */
   remark(key) {
-    this.#insert(el("li", { class: "remark", "data-q": "-1", "data-t": key }, t(key)));
+    this.#insert(el("li", { class: "remark", "data-q": "-1", "data-t": key }, t(key)), this.#firstPending());
   }
 
-  /** Say everything again, in the language that is chosen now. */
+  /** Say everything again: the language, or somebody's name, is another one. */
   relabel() {
-    for (const key of this.#nodes.keys()) this.#label(key);
+    for (const bubble of new Set(this.#bubbles.values())) bubble.render();
   }
 
-  #identify(clientMsgId, id) {
-    const shown = this.#nodes.get(clientMsgId) ?? this.#nodes.get(id);
-    if (!shown) return;
-    this.#nodes.set(id, shown);
-    shown.id = id;
-    this.#label(id);
+  /** What is known of a message; undefined where nothing is. */
+  message(id) {
+    return this.#messages.get(id);
   }
 
-  #place({ sender, body, at, kind, notification, id }, key, q) {
-    const mine = sender === this.#self;
-    const card = kind === "notification" || Boolean(notification);
-    const { title, text } = said(body);
-    const moment = new Date(at);
-    // on a phone for two, the side says who speaks; who cannot see sides is told
-    const plain = !card && (mine || sender === this.#peer);
-    const who = el("span", { class: plain ? "hidden" : "who" });
-    const node = el(
-      "li",
-      { class: mine ? "mine" : card ? "card" : "theirs", "data-q": q },
-      who,
-      title ? el("strong", { class: "title" }, title) : null,
-      text ? el("span", { class: "text" }, text) : null,
-      el("span", { class: "meta" }, el("time", { datetime: moment.toISOString() })),
-    );
-    this.#nodes.set(key, { node, id: id ?? null, problem: null, sender, card, moment, who });
-    if (card) this.#cards?.place(node, body);
-    this.#label(key);
-    this.#insert(node);
+  #change(entry) {
+    const { changed, recount } = this.#messages.apply(entry, this.#world.self);
+    for (const message of changed) {
+      const bubble = this.#bubbles.get(message.id);
+      if (message.hidden) bubble?.node.remove();
+      else bubble?.render();
+    }
+    for (const message of recount) this.#recount(message);
+    const target = entry.reply_to ?? entry.body?.message;
+    const quoted = this.#quoted.get(target);
+    if (quoted && entry.kind === "recall") Object.assign(quoted, { kind: "recalled", body: {} });
+    if (quoted && entry.kind === "edit" && entry.body.body !== undefined) quoted.body = entry.body.body;
+    for (const bubble of new Set(this.#bubbles.values())) if (bubble.message.reply_to === target) bubble.render();
   }
 
-  #insert(node) {
+  async #recount(message) {
+    try {
+      this.#messages.count(message, (await this.look(message.id)).reactions ?? []);
+      this.#bubbles.get(message.id)?.render();
+    } catch { /* it is gone: its recall comes, or came */ }
+  }
+
+  #lookUp(id) {
+    const found = this.#messages.get(id) ?? this.#quoted.get(id);
+    if (found || this.#asked.has(id)) return found;
+    this.#asked.add(id);
+    this.look(id).then((message) => {
+      this.#quoted.set(id, message);
+      this.relabel();
+    }, () => {});
+    return undefined;
+  }
+
+  #identify(bubble, entry) {
+    const kept = this.#messages.keep(entry);
+    this.#bubbles.set(kept.id, bubble);
+    if (kept.client_msg_id) this.#bubbles.set(kept.client_msg_id, bubble);
+    bubble.message = kept;
+    bubble.render();
+  }
+
+  #add(key, message, place) {
+    const bubble = new Bubble(message, this.#world);
+    this.#bubbles.set(key, bubble);
+    if (!message.hidden) place(bubble.node);
+  }
+
+  #place(node, { q, seq, conversation }) {
+    if (q !== undefined) {
+      node.dataset.q = q;
+      delete node.dataset.old;
+      this.#insert(node, this.#firstPending(node));
+      return;
+    }
+    // of a history: before what comes later in its conversation
+    node.dataset.old = "true";
+    const later = (other) => other !== node && other.dataset.conversation === conversation && Number(other.dataset.seq) > seq;
+    this.#insert(node, [...this.#list.children].find(later) ?? this.#firstPending(node));
+  }
+
+  #firstPending(node) {
+    const pending = (other) => other !== node && other.dataset.q === undefined && !other.dataset.old;
+    return [...this.#list.children].find(pending) ?? null;
+  }
+
+  #insert(node, before) {
     const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 60;
-    const next = [...this.#list.children].find((other) => other !== node && other.dataset.q === undefined) ?? null;
-    const last = node.dataset.q === undefined ? null : next;
-    if (node.parentNode !== this.#list || node.nextSibling !== last) this.#list.insertBefore(node, last);
+    if (node.parentNode !== this.#list || node.nextSibling !== before) this.#list.insertBefore(node, before);
+    this.#sift(node);
     if (atEnd) this.#list.scrollTop = this.#list.scrollHeight;
   }
 
-  #label(key) {
-    const shown = this.#nodes.get(key);
-    if (!shown) return;
-    const { node, id, problem, sender, card, moment, who } = shown;
-    const time = node.querySelector("time");
-    time.textContent = moment.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" });
-    who.textContent = card ? `${t("notification")} · ${sender ?? t("system")}` : (sender ?? t("system"));
-    if (sender !== this.#self) return;
-    const word = problem
-      ? el("span", { class: "problem" }, t("state_failed", { detail: problem }))
-      : id
-        ? steps(this.#ledger.state(id))
-        : el("span", { class: "steps" }, t("state_sending"));
-    node.querySelector(".meta").replaceChildren(time, word);
+  #sift(node) {
+    // what only a history has is no part of the queue
+    node.hidden = this.#chosen === null ? Boolean(node.dataset.old) : node.dataset.conversation !== this.#chosen;
   }
 }

@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { byId } from "./dom.js";
 import { Notifier } from "./notify.js";
 import { Phone } from "./phone.js";
-import { Ledger } from "./thread.js";
+import { Ledger } from "./ledger.js";
 import { onLanguage, t } from "./words.js";
 
 const STORED = "hub.console.trial";
@@ -64,7 +64,7 @@ async function open(key, left, right) {
   running = { phones, users: { left, right }, notifier: null };
   for (const [side, user, peer, record] of [["left", left, right, leftName], ["right", right, left, rightName]]) {
     const phone = { root: byId(side === "left" ? "phone-one" : "phone-two"), side, user, peer, name: record?.name ?? "" };
-    phones.push(new Phone({ ...common, ...phone, mint: () => mint(user) }));
+    phones.push(new Phone({ ...common, ...phone, device: deviceOf(side), mint: () => mint(user) }));
   }
   if (conversation) await optional(readSoFar(key, conversation.id, ledger));
   await Promise.all(phones.map((phone) => phone.start()));
@@ -74,6 +74,14 @@ async function open(key, left, right) {
 async function readSoFar(key, conversation, ledger) {
   const { data } = await call(key, "GET", `v1/conversations/${conversation}/members`);
   for (const { user_id: reader, read_seq: seq } of data) ledger.readUpTo({ conversation, seq, reader });
+}
+
+/** The same device over reloads of this tab, and another one in every other tab. */
+function deviceOf(side) {
+  const key = `hub.console.device.${side}`;
+  const id = sessionStorage.getItem(key) ?? `console-${crypto.randomUUID()}`;
+  sessionStorage.setItem(key, id);
+  return id;
 }
 
 // A key with fewer scopes still shows most of it.

@@ -18,6 +18,7 @@ DEEP = 100_000
 NAMES = {
     "metadata",
     "data",
+    "draft",
     "preferences",
     "body",
     "fields",

@@ -80,6 +80,7 @@ _MAKING = (
     "putDirectConversation",
     "signOutUser",
     "deleteUser",
+    "putContact",
 }
 """These change the attacker's own things, and answer otherwise the second time."""
 

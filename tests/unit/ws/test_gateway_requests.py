@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
-from hub.core.message import UserKey
+from hub.core.message import ConversationId, UserKey
 from tests.unit.ws.rig import ROOM, a_rig, numbers, types
+
+OTHER = ConversationId("cnv_other")
 
 
 async def test_a_changed_membership_is_read_again() -> None:
@@ -44,6 +46,23 @@ async def test_sends_are_submitted_in_the_order_of_their_coming() -> None:
         (error,) = [f for f in frames if f["type"] == "error"]
         assert (error["id"], error["code"]) == (2, "user_not_found")
         assert numbers(frames) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("body", [b'{"n":%b}' % (b"1" * 5_000), b'{"n":1e999}'])
+@pytest.mark.parametrize("kind", ["send", "edit"])
+async def test_a_body_that_nobody_could_read_is_refused(kind: str, body: bytes) -> None:
+    async with a_rig() as rig:
+        socket = await rig.user("ann")
+        rig.hub.key("bob")
+        about = {
+            "send": b'"to":{"user":"bob"},"client_msg_id":"m","kind":"custom"',
+            "edit": b'"message":"msg_1"',
+        }
+        socket.say(b'{"type":"%b","id":1,%b,"body":%b}' % (kind.encode(), about[kind], body))
+        (error,) = await socket.after()
+        assert (error["type"], error["id"], error["code"]) == ("error", 1, "bad_request")
+        socket.say({"type": "ping", "id": 2})
+        assert types(await socket.after()) == ["pong"]
 
 
 async def test_a_repeat_gets_the_first_answer() -> None:
@@ -190,6 +209,24 @@ async def test_presence_is_told_of_acquaintances_only() -> None:
         ann.say({"type": "watch", "id": "w", "users": []})
         await ann.after()
         assert rig.hub.watched == set()
+
+
+async def test_who_has_nothing_in_common_with_somebody_any_more_watches_them_no_more() -> None:
+    async with a_rig() as rig:
+        names = ("ann", "bob", "eve")
+        rig.hub.rooms[ROOM] = [rig.hub.key(name) for name in names]
+        rig.hub.rooms[OTHER] = [rig.hub.key(name) for name in ("ann", "eve")]
+        ann = await rig.user("ann")
+        ann.say({"type": "watch", "id": "w", "users": ["bob", "eve"]})
+        await ann.after()
+        assert rig.hub.watched == {rig.hub.key("bob"), rig.hub.key("eve")}
+        rig.node.drop_user(rig.hub.key("ann"), OTHER)
+        await ann.after()
+        assert rig.hub.watched == {rig.hub.key("bob"), rig.hub.key("eve")}
+        rig.hub.rooms[ROOM] = [rig.hub.key("bob")]
+        rig.node.drop_user(rig.hub.key("ann"), ROOM)
+        await ann.after()
+        assert rig.hub.watched == {rig.hub.key("eve")}
 
 
 async def test_a_lost_connection_watches_nobody() -> None:

@@ -13,7 +13,7 @@ from hub.channels.ws.heads import Heads
 from hub.channels.ws.node import Node
 from hub.channels.ws.polls import Polls
 from hub.core.errors import Refused
-from hub.core.message import Page, UserKey
+from hub.core.message import ConversationId, Page, UserKey
 from tests.unit.ws.fakes import FakeHub
 from tests.unit.ws.rig import settings
 
@@ -119,6 +119,19 @@ async def test_a_wake_for_what_is_not_readable_yet_does_not_end_the_wait() -> No
         hub.queues[ann] = kept
         async with asyncio.timeout(2):
             assert numbers(await pull) == [1]
+
+
+async def test_who_is_signed_out_while_waiting_gets_nothing_more() -> None:
+    async with polls() as (queue, hub, ann):
+        pull = asyncio.create_task(queue.pull(ann, after=0, limit=10, wait=60))
+        await waiting(queue)
+        hub.node.drop_user(ann, ConversationId("cnv_one"))
+        await asyncio.sleep(0.02)
+        assert not pull.done()
+        hub.write("ann", push=False)
+        hub.node.drop_user(ann, None)
+        async with asyncio.timeout(2):
+            assert numbers(await pull) == []
 
 
 async def test_doubt_about_what_was_heard_wakes_everybody() -> None:
