@@ -176,7 +176,7 @@ def _statuses(operation: Json, needs: Needs | None, route: APIRoute) -> list[str
     found: list[str] = []
     if needs is not None:
         found += ["401", "403", "404", "422", "429", "500", "503"]
-        if "DELETE" in (route.methods or ()) or "requestBody" in operation:
+        if (route.methods or set()) - {"GET"}:
             found.append("409")
     elif route.path.startswith("/v1/"):
         found += ["403", "404", "422", "500", "503"]

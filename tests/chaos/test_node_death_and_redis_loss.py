@@ -167,7 +167,7 @@ def check_unread(
     for user in users:
         theirs: dict[str, list[int]] = defaultdict(list)
         for message in clients[user].applied:
-            if message["sender"] != user:
+            if message["sender"] != user and not message.get("control"):
                 theirs[message["conversation"]].append(message["seq"])
         for conversation, seqs in list(theirs.items())[:3]:
             url = f"{hub.url('a')}/v1/conversations/{conversation}"

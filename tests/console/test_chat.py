@@ -49,7 +49,7 @@ async def make_group(page: Page, title: str, members: str) -> None:
     await page.type("#group-members-left", members)
     await page.press("Enter", 13)
     current = f"document.querySelector('{PHONE} .talk[data-kind=group][aria-current] b')?.textContent"
-    await page.until(f"{current} === {json.dumps(title)}")
+    await page.until(f"{current} === {json.dumps(title)} && !document.querySelector('{PHONE} .new-group').open")
 
 
 def bubble(text: str) -> str:
