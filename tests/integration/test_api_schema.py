@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -68,7 +69,8 @@ class Live:
 
 
 async def _serve(live: Live, url: str) -> None:
-    async with open_world(url) as world:
+    # Thousands of requests, of which some wait for news that never comes.
+    async with open_world(url, poll_wait=timedelta(seconds=0.1)) as world:
         server = uvicorn.Server(
             uvicorn.Config(world.app, port=0, log_level="warning", lifespan="off", ws="none")
         )
