@@ -10,7 +10,7 @@ from typing import Any
 
 from hub.core import bodies
 from hub.core.chat_forward import Forwarding
-from hub.core.chat_ports import ChatStore, Person, PinnedMessage, ReaderCounts
+from hub.core.chat_ports import ChatStore, Person, PinnedMessage, ReaderCounts, Readers
 from hub.core.chat_rules import (
     MAX_EMOJI,
     MAX_HIDDEN,
@@ -217,8 +217,9 @@ class Chat:
 
     async def readers(
         self, doer: Doer, id_: MessageId, *, read: bool, after: tuple[int, int], limit: int
-    ) -> Sequence[Person]:
-        """Who of the members has (or has not) read a message, its sender left out."""
+    ) -> Readers:
+        """Who of the members has (or has not) read a message, its sender left out. A page may be short and have a
+        next."""
         seen = await self._read_by_members(doer, id_)
         message = seen.message
         return await self._chat.readers(

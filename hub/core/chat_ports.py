@@ -45,6 +45,14 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Readers:
+    """A page of members. `next` is the (cursor, number) past which the list goes on; None at its end."""
+
+    people: Sequence[Person]
+    next: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderCounts:
     """How many have read a message and how many have not; `exact` is False where there are more than COUNTED."""
 
@@ -104,9 +112,10 @@ class ChatStore(Protocol):
         besides: UserKey,
         after: tuple[int, int],
         limit: int,
-    ) -> Sequence[Person]:
+    ) -> Readers:
         """Members at the time of message `seq` who have (or have not) read it, by (read cursor, number) past `after`;
-        `place` is the cursor."""
+        a person's `place` is the cursor. Looks at a bounded number of members, however large the group: a page may be
+        short, or empty, and have a next."""
         ...
 
     async def reader_counts(

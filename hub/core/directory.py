@@ -83,6 +83,10 @@ class Change(GroupChange, ContactChange, WebhookChange, AccountChange, Protocol)
         """Refuse every token of this user issued until now; the time that counts."""
         ...
 
+    async def kick_device(self, user: UserKey, device_id: str) -> None:
+        """From now on the device needs a token that is issued after this. Raises NotFound."""
+        ...
+
     async def remove_device(self, user: UserKey, device_id: str) -> None:
         """Forget a device. Raises NotFound."""
         ...

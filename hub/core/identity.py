@@ -26,6 +26,12 @@ class EndUser:
     id: str
     expires_at: datetime
     scopes: frozenset[str] = frozenset()
+    issued_at: datetime | None = None
+    """When the token was; None where there is none."""
+
+    def was_shown_out(self, kicked_at: datetime | None) -> bool:
+        """Whether a device that was kicked then needs a newer token than this."""
+        return kicked_at is not None and self.issued_at is not None and self.issued_at < kicked_at
 
 
 @dataclass(frozen=True, slots=True)

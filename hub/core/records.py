@@ -157,6 +157,7 @@ class DeviceRecord:
     cursor: int
     created_at: datetime
     last_seen_at: datetime | None
+    kicked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class MemberRecord:
     role: Role
     joined_seq: int
     read_seq: int
-    muted: bool
+    silenced_until: datetime | None
     joined_at: datetime
 
 

@@ -199,12 +199,11 @@ class Removals:
             case Step.TRACES:
                 return await store.drop_traces(removal, limit=_PORTION)
             case Step.USER:
-                late = await self._leave(removal) or await store.drop_queue(removal, limit=_PORTION)
-                return (
-                    late
-                    or await store.drop_belongings(removal, limit=_PORTION)
-                    or await store.drop_user(removal)
-                )
+                # What other nodes accepted meanwhile: for seconds from the user, for longer for the name.
+                for earlier in STEPS[: STEPS.index(Step.USER)]:
+                    if late := await self._portion(earlier, removal):
+                        return late
+                return await store.drop_user(removal)
 
     async def _leave(self, removal: Removal) -> int:
         left = await self._store.leave_groups(removal, limit=20)

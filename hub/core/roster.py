@@ -21,6 +21,8 @@ from hub.core.message import AppId, ConversationId, Draft, ToConversation, ToInb
 from hub.core.ports import MessageStore
 
 _CREATED_VERSION = 1
+_MEMBERS = 2_000_000
+"""Members in all snapshots together: some 40 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +38,27 @@ class Roster:
     """Resolves drafts. Snapshots may be stale: the commit checks their versions and says so."""
 
     def __init__(
-        self, store: MessageStore, *, groups: GroupStore | None = None, capacity: int = 20_000
+        self,
+        store: MessageStore,
+        *,
+        groups: GroupStore | None = None,
+        capacity: int = 20_000,
+        members: int = _MEMBERS,
     ) -> None:
-        """`groups` lets whoever speaks in an open thread join it; without one, speaking needs a membership."""
+        """`groups` lets whoever speaks in an open thread join it; without one, speaking needs a membership. At most
+        `capacity` snapshots are kept, with at most `members` in all of them."""
         self._store = store
         self._groups = groups
         self._capacity = capacity
+        self._members = members
+        self._held = 0
         self._known: OrderedDict[ConversationId, Conversation] = OrderedDict()
         self._speakers: OrderedDict[tuple[ConversationId, int, UserKey], Membership | None] = OrderedDict()
 
     def forget(self, conversations: Collection[str]) -> None:
         """These have changed."""
         for conversation in conversations:
-            self._known.pop(ConversationId(conversation), None)
+            self._let_go(ConversationId(conversation))
 
     def created(self, conversations: Collection[Conversation]) -> None:
         """These exist now, as committed by us or by a rival that was a moment earlier."""
@@ -69,50 +79,54 @@ class Roster:
         wanted = {target_id(draft) for draft in drafts}
         # Held here: while somebody is waited for, others may forget what was looked up for these drafts.
         known = {conversation: self._known[conversation] for conversation in wanted & self._known.keys()}
-        loaded = await self._load(wanted - known.keys())
-        answers = [await self._resolve(draft, {**known, **loaded}) for draft in drafts]
+        snapshots = {**known, **await self._load(wanted - known.keys())}
+        answers = [await self._resolve(draft, snapshots) for draft in drafts]
         # A snapshot that is out of date may accept, since the commit checks it; it must not refuse.
         doubtful = {
             target_id(draft)
             for draft, answer in zip(drafts, answers, strict=True)
             if isinstance(answer, Refused) and target_id(draft) in known
         }
-        answers = await self._again(drafts, answers, doubtful)
-        return await self._again(drafts, answers, await self._let_in(drafts, answers))
+        answers = await self._again(drafts, answers, doubtful, snapshots)
+        joined = await self._let_in(drafts, answers, snapshots)
+        return await self._again(drafts, answers, joined, snapshots)
 
     async def _again(
         self,
         drafts: Sequence[Draft],
         answers: list[Resolved | Refused],
         doubtful: Collection[ConversationId],
+        snapshots: dict[ConversationId, Conversation],
     ) -> list[Resolved | Refused]:
-        """The answers, those about doubtful conversations from what the store says now."""
+        """The answers, those about doubtful conversations from what the store says now: `snapshots` has it too."""
         if not doubtful:
             return answers
         self.forget(doubtful)
-        loaded = await self._load(doubtful)
+        snapshots.update(await self._load(doubtful))
         return [
-            await self._resolve(draft, loaded) if target_id(draft) in doubtful else answer
+            await self._resolve(draft, snapshots) if target_id(draft) in doubtful else answer
             for draft, answer in zip(drafts, answers, strict=True)
         ]
 
     async def _let_in(
-        self, drafts: Sequence[Draft], answers: Sequence[Resolved | Refused]
+        self,
+        drafts: Sequence[Draft],
+        answers: Sequence[Resolved | Refused],
+        snapshots: Mapping[ConversationId, Conversation],
     ) -> Collection[ConversationId]:
         """Make members of those who speak in an open thread for the first time. Which threads that changed."""
         if self._groups is None:
             return ()
         joining: dict[ConversationId, tuple[AppId, set[UserKey]]] = {}
         for draft, answer in zip(drafts, answers, strict=True):
-            if isinstance(answer, Refused) and self._may_join(draft):
+            if isinstance(answer, Refused) and self._may_join(draft, snapshots.get(target_id(draft))):
                 joining.setdefault(target_id(draft), (draft.app, set()))[1].add(draft.sender)
         for conversation, (app, users) in joining.items():
             await self._groups.join_open(app, conversation, users)
         return joining
 
-    def _may_join(self, draft: Draft) -> bool:
+    def _may_join(self, draft: Draft, found: Conversation | None) -> bool:
         """Whether this draft was refused only because its sender is not in an open thread yet."""
-        found = self._known.get(target_id(draft))
         return (
             found is not None
             and found.kind is ConversationKind.THREAD
@@ -172,10 +186,16 @@ class Roster:
         return self._speakers[key]
 
     def _remember(self, conversation: Conversation) -> None:
+        self._let_go(conversation.id)
         self._known[conversation.id] = conversation
-        self._known.move_to_end(conversation.id)
-        while len(self._known) > self._capacity:
-            self._known.popitem(last=False)
+        self._held += len(conversation.members)
+        while len(self._known) > self._capacity or (self._held > self._members and len(self._known) > 1):
+            self._let_go(next(iter(self._known)))
+
+    def _let_go(self, conversation: ConversationId) -> None:
+        gone = self._known.pop(conversation, None)
+        if gone is not None:
+            self._held -= len(gone.members)
 
 
 def target_id(draft: Draft) -> ConversationId:

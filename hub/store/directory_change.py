@@ -168,6 +168,14 @@ class SqlChange(GroupWrites, ContactWrites, WebhookWrites, AccountWrites):
         self.committed.append(lambda: self._basis.caches.standings.forget((self._app, row.user_id)))
         return self._now
 
+    async def kick_device(self, user: UserKey, device_id: str) -> None:
+        """From now on the device needs a token that is issued after this. Raises NotFound."""
+        own = (DEVICE.c.user_id == user, DEVICE.c.device_id == device_id)
+        found = await self._connection.execute(select(DEVICE.c.id).where(*own).with_for_update())
+        if found.one_or_none() is None:
+            raise NotFound("device_not_found", "There is no such device.")
+        await self._connection.execute(update(DEVICE).where(*own).values(kicked_at=self._now))
+
     async def remove_device(self, user: UserKey, device_id: str) -> None:
         """Forget a device. Raises NotFound."""
         gone = await self._connection.execute(

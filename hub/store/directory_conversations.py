@@ -108,7 +108,7 @@ def _member_of(row: Row[Any]) -> MemberRecord:
         role=Role(row.role),
         joined_seq=row.joined_seq,
         read_seq=row.read_seq,
-        muted=row.muted,
+        silenced_until=row.silenced_until,
         joined_at=row.joined_at,
     )
 

@@ -110,13 +110,17 @@ class Lists:
         return found[0]
 
     async def views(self, app: AppId, user: UserKey, page: PageRequest) -> Slice[ConversationView]:
-        """A page of the list: pinned ones first, then (on the first page) the inbox, then by last activity."""
-        places = await self._messages.page(user, after=_place_of(page.after), limit=page.limit + 1)
+        """A page of the list: pinned ones first, then the inbox (if it is not pinned itself), then by last activity."""
+        after = _place_of(page.after)
+        places = await self._messages.page(user, after=after, limit=page.limit + 1)
         some = places[: page.limit]
         views = await self._shown(app, user, [one.conversation for one in some])
         following = _mark(some[-1]) if len(places) > page.limit else None
-        inbox = await self._inbox(app, user) if page.after is None else None
-        return Slice(views if inbox is None else _with_inbox(views, inbox), following)
+        passed = after is not None and after.pinned_at is None
+        inbox = None if passed else await self._inbox(app, user)
+        if inbox is not None:
+            views = _with_inbox(views, inbox, after, more=following is not None)
+        return Slice(views, following)
 
     async def _shown(
         self, app: AppId, user: UserKey, wanted: Sequence[ConversationId]
@@ -194,16 +198,18 @@ class Lists:
                 return None, 0
             last = select(MESSAGE).where(MESSAGE.c.conversation_id == conversation, MESSAGE.c.seq == top)
             found = (await connection.execute(last)).one_or_none()
-            unread = (await connection.execute(_unread_in_inbox(user, max(read, cleared)))).scalar_one()
+            counted = _unread_in_inbox(user, max(read, cleared), top)
+            unread = (await connection.execute(counted)).scalar_one()
             return (self._rows.message(found) if found is not None else None), unread
 
         return await self._basis.database.read(work)
 
 
-def _unread_in_inbox(user: UserKey, floor: int) -> Select[Any]:
+def _unread_in_inbox(user: UserKey, floor: int, top: int) -> Select[Any]:
+    """Past `floor`, and up to the newest that is shown: what came after it was looked for is told of later."""
     newer = (
         select(QUEUE_ENTRY.c.message_id)
-        .where(QUEUE_ENTRY.c.user_id == user, QUEUE_ENTRY.c.inbox_seq > floor)
+        .where(QUEUE_ENTRY.c.user_id == user, QUEUE_ENTRY.c.inbox_seq > floor, QUEUE_ENTRY.c.inbox_seq <= top)
         .order_by(QUEUE_ENTRY.c.inbox_seq.desc())
         .limit(UNREAD_WINDOW)
         .subquery("newer")
@@ -216,14 +222,20 @@ def _unread_in_inbox(user: UserKey, floor: int) -> Select[Any]:
     )
 
 
-def _with_inbox(views: list[ConversationView], inbox: ConversationView) -> list[ConversationView]:
-    """The inbox stands where it is pinned, else before the first that is not."""
+def _with_inbox(
+    views: list[ConversationView], inbox: ConversationView, after: ListPlace | None, *, more: bool
+) -> list[ConversationView]:
+    """The inbox stands where it is pinned, else before the first that is not: on this page, an earlier or a later."""
 
     def pinned(view: ConversationView) -> datetime | None:
         return view.mine.state.pinned_at if view.mine is not None else None
 
     own = pinned(inbox)
+    if own is not None and after is not None and after.pinned_at is not None and after.pinned_at <= own:
+        return views
     before = [view for view in views if (at := pinned(view)) is not None and (own is None or at > own)]
+    if more and len(before) == len(views):
+        return views
     return [*before, inbox, *views[len(before) :]]
 
 

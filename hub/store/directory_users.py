@@ -13,19 +13,35 @@ from hub.core.errors import NotFound
 from hub.core.identity import Recipient
 from hub.core.message import AppId, UserKey
 from hub.core.records import DeviceRecord, PageRequest, Slice, UserRecord, UserWrite
+from hub.store.columns import to_micros
 from hub.store.directory_base import (
     DEVICE,
     USER,
     Basis,
     BigInt,
-    insert_ignore,
     place,
     slice_of,
     values_of,
 )
 from hub.store.removed_names import removed_at
+from hub.store.sql_bulk import Clash, Insertion, names
+from hub.store.sql_engine import dialect_of
 
 _CHUNK = 1_000
+_users = Insertion(
+    USER,
+    (
+        "app_id",
+        "user_id",
+        "name",
+        "locale",
+        "timezone",
+        "preferences",
+        "created_at",
+        "tokens_after",
+    ),
+    Clash.IGNORE,
+)
 
 
 def user_of(row: Row[Any]) -> UserRecord:
@@ -44,7 +60,8 @@ def user_of(row: Row[Any]) -> UserRecord:
 
 
 def _device_of(row: Row[Any]) -> DeviceRecord:
-    return DeviceRecord(row.device_id, row.platform, row.name, row.cursor, row.created_at, row.last_seen_at)
+    times = (row.created_at, row.last_seen_at, row.kicked_at)
+    return DeviceRecord(row.device_id, row.platform, row.name, row.cursor, *times)
 
 
 async def find_numbers(
@@ -55,8 +72,12 @@ async def find_numbers(
     wanted = sorted(user_ids)
     for start in range(0, len(wanted), _CHUNK):
         some = wanted[start : start + _CHUNK]
-        query = select(USER.c.user_id, USER.c.id).where(USER.c.app_id == app, USER.c.user_id.in_(some))
-        found.update({row.user_id: UserKey(row.id) for row in await connection.execute(query)})
+        listed = names(dialect_of(connection.engine.url))
+        query = select(USER.c.user_id, USER.c.id).where(
+            USER.c.app_id == app, USER.c.user_id.in_(listed.select)
+        )
+        rows = await connection.execute(query, listed.of(some))
+        found.update({row.user_id: UserKey(row.id) for row in rows})
     return found
 
 
@@ -64,25 +85,25 @@ async def insert_users(
     connection: AsyncConnection, app: AppId, users: Sequence[UserWrite], now: datetime
 ) -> None:
     """Add those that do not exist. In the order of their ids, so that two writers cannot wait for each other."""
-    rows = [_new_row(app, user, now) for user in sorted(users, key=lambda user: user.id)]
-    for start in range(0, len(rows), _CHUNK):
-        some = rows[start : start + _CHUNK]
-        removed = await removed_at(connection, app, [str(row["user_id"]) for row in some])
-        for row in some:
-            row["tokens_after"] = removed.get(str(row["user_id"]))
-        await connection.execute(insert_ignore(connection, USER, rows[start : start + _CHUNK]))
+    wanted = sorted(users, key=lambda user: user.id)
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        removed = await removed_at(connection, app, [user.id for user in some])
+        rows = [_new_row(app, user, now, removed.get(user.id)) for user in some]
+        await _users.run(connection, dialect_of(connection.engine.url), rows)
 
 
-def _new_row(app: AppId, user: UserWrite, now: datetime) -> dict[str, object]:
-    return {
-        "app_id": app,
-        "user_id": user.id,
-        "name": user.name or "",
-        "locale": user.locale or "zh-CN",
-        "timezone": user.timezone or "Asia/Shanghai",
-        "preferences": user.preferences or "{}",
-        "created_at": now,
-    }
+def _new_row(app: AppId, user: UserWrite, now: datetime, removed: datetime | None) -> tuple[object, ...]:
+    return (
+        app,
+        user.id,
+        user.name or "",
+        user.locale or "zh-CN",
+        user.timezone or "Asia/Shanghai",
+        user.preferences or "{}",
+        to_micros(now),
+        None if removed is None else to_micros(removed),
+    )
 
 
 async def write_users(
@@ -98,8 +119,10 @@ async def write_users(
     ids = sorted(wanted)
     for start in range(0, len(ids), _CHUNK):
         some = ids[start : start + _CHUNK]
-        query = select(USER).where(USER.c.app_id == app, USER.c.user_id.in_(some))
-        records.update({row.user_id: user_of(row) for row in await connection.execute(query)})
+        listed = names(dialect_of(connection.engine.url))
+        query = select(USER).where(USER.c.app_id == app, USER.c.user_id.in_(listed.select))
+        rows = await connection.execute(query, listed.of(some))
+        records.update({row.user_id: user_of(row) for row in rows})
     return [(records[user.id], user.id not in existing) for user in users]
 
 

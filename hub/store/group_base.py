@@ -20,7 +20,7 @@ from hub.store.columns import to_micros
 from hub.store.directory_base import AUDIT, CONVERSATION, MEMBER, MESSAGE, USER, Basis, dumps
 from hub.store.directory_conversations import conversation_of
 from hub.store.group_rows import NOTICE, rules_of
-from hub.store.sql_bulk import Clash, Insertion
+from hub.store.sql_bulk import Clash, Insertion, numbers
 
 NAMED = 100
 """Users whom a notice names; it counts the others."""
@@ -78,11 +78,12 @@ class GroupBase:
         found: dict[UserKey, Role] = {}
         wanted = sorted(users)
         for start in range(0, len(wanted), _CHUNK):
+            # One parameter: of a thousand, PostgreSQL may look at each for each member of a large group.
+            listed = numbers(self._basis.database.dialect)
             query = select(MEMBER.c.user_id, MEMBER.c.role).where(
-                MEMBER.c.conversation_id == conversation,
-                MEMBER.c.user_id.in_(wanted[start : start + _CHUNK]),
+                MEMBER.c.conversation_id == conversation, MEMBER.c.user_id.in_(listed.select)
             )
-            rows = await self._connection.execute(query)
+            rows = await self._connection.execute(query, listed.of(wanted[start : start + _CHUNK]))
             found.update({UserKey(row.user_id): Role(row.role) for row in rows})
         return found
 

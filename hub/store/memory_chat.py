@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from hub.core.chat_ports import COUNTED, Person, PinnedMessage, ReaderCounts, Standing
+from hub.core.chat_ports import COUNTED, Person, PinnedMessage, ReaderCounts, Readers, Standing
 from hub.core.conversation import Membership
 from hub.core.message import (
     RECALLED,
@@ -187,10 +187,12 @@ class MemoryChat(MemoryMessages):
         besides: UserKey,
         after: tuple[int, int],
         limit: int,
-    ) -> Sequence[Person]:
+    ) -> Readers:
         """See the port."""
         found = self._who(conversation, seq, read=read, besides=besides)
-        return [person for person in found if (person.place, person.user) > after][:limit]
+        rest = [person for person in found if (person.place, person.user) > after]
+        page = rest[:limit]
+        return Readers(page, (page[-1].place, page[-1].user) if len(rest) > limit else None)
 
     async def reader_counts(
         self, conversation: ConversationId, seq: int, *, besides: UserKey

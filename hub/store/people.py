@@ -71,7 +71,8 @@ class SqlPeople:
         return await self._tokens.verify(token)
 
     async def device(self, user: EndUser, device_id: str, platform: Platform, name: str) -> Device:
-        """The device, made if it is new; name and last use are noted (use by the minute)."""
+        """The device, made if it is new; name and last use are noted (use by the minute). Raises Refused device_kicked
+        where it was shown out after the user's token was issued."""
         if not 0 < len(device_id) <= _MAX_NAME or not device_id.isprintable():
             raise Refused("device_invalid", f"A device id has 1 to {_MAX_NAME} printable characters.")
         name = "".join(ch for ch in name if ch.isprintable())[:_MAX_NAME]
@@ -83,6 +84,8 @@ class SqlPeople:
             if row is None:
                 text = "The device was forgotten while it said hello."
                 raise Refused("device_not_found", text)
+        if user.was_shown_out(row.kicked_at):
+            raise Refused("device_kicked", "This device was shown out after its token was issued.")
         if row.platform != platform or row.name != name:
             await self._notes.get(_Note(row.id, platform, name, now))
         elif row.last_seen_at is None or row.last_seen_at < now - _NOTE_EVERY:

@@ -44,7 +44,7 @@ class Plan1Store(SqlStore):
             redis, database, life, self.pending, self.reading, bounds=bounds, idempotency_ttl=ttl
         )
         cursors = Plan1Cursors(redis, database, life, bounds=bounds)
-        housekeeping = Plan1Housekeeping(redis, database)
+        housekeeping = Plan1Housekeeping(redis, database, self.reading)
 
         self.elsewhere = Plan1Elsewhere(redis, self.reading, Plan1Lists(redis, database))
         self.prior = prior.prior
@@ -64,6 +64,7 @@ class Plan1Store(SqlStore):
         self._forget_markers = self.forget_batches
         self.forget_batches = self._forget_batches
         self._forget_remembered = housekeeping.forget_batches
+        self._forget_gone = housekeeping.forget_gone
         self.expire_messages = housekeeping.expire_messages
         written = Plan1Written(redis, database)
         self.erase_written = written.erase_written
@@ -77,7 +78,10 @@ class Plan1Store(SqlStore):
         return await self.reading.unpublished(before=before, limit=limit)
 
     async def _forget_batches(self, before: datetime) -> int:
-        """See the port. The markers in SQL outlive what Redis keeps of their batches."""
+        """See the port. What somebody left behind is completed first: once its marker is forgotten nobody could tell
+        that SQL has it."""
+        await self.pending.complete(older_than=_LEFT_BEHIND)
         gone = await self._forget_remembered(before)
         await self._forget_markers(before)
+        await self._forget_gone()
         return gone

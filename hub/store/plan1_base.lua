@@ -62,6 +62,32 @@ local function forget_identity(identity, id)
     end
 end
 
+-- The three parts of a body: its head up to the change, the seq of the change, what never changes, the rest.
+local function parts_of(record)
+    local from = 2 + 16 * string.byte(record, 1)
+    local changed, size, start = string.match(record, '^(%d+):(%d+):()', from)
+    local ends = start + tonumber(size)
+    return string.sub(record, 1, from - 1), tonumber(changed), string.sub(record, start, ends - 1), string.sub(record, ends)
+end
+
+-- What a user wrote, as far as it has fallen out of the conversation and is still in somebody's queue.
+local function strays_of(sender)
+    return partition(sender) .. 'w:' .. sender
+end
+
+-- Of a body that goes: who looks for it elsewhere does not any more, and SQL hears of it where something there may hang
+-- on it (reactions, pins, edits: they are noted; mentions; files).
+local function tell_of(record, id, noted)
+    local _, _, fixed, rest = parts_of(record)
+    local room, number, sender = string.match(fixed, '^%[%d+,"[^"]*","([^"]*)",(%d+),(%d+)')
+    if sender ~= '0' then
+        redis.call('SREM', strays_of(sender), id)
+    end
+    if noted or string.find(rest, ',["', 1, true) or string.find(rest, '\\"media\\"', 1, true) then
+        redis.call('SADD', partition('gone') .. 'gone', id .. ' ' .. number .. ' ' .. room)
+    end
+end
+
 local function drop_body(id)
     local home = partition(id)
     local record = redis.call('HGET', home .. 'b', id)
@@ -70,24 +96,27 @@ local function drop_body(id)
         for n = 0, string.byte(record, 1) - 1 do
             forget_identity(string.sub(record, 2 + 16 * n, 17 + 16 * n), id)
         end
+        tell_of(record, id, redis.call('HGET', home .. 'e', id))
         redis.call('HDEL', home .. 'b', id)
         redis.call('HDEL', home .. 'e', id)
     end
 end
 
--- One who refers to it less.
+-- One who refers to it less; how many are left.
 local function release(id)
-    if redis.call('HINCRBY', partition(id) .. 'r', id, -1) <= 0 then
+    local left = redis.call('HINCRBY', partition(id) .. 'r', id, -1)
+    if left <= 0 then
         drop_body(id)
     end
+    return left
 end
 
--- The three parts of a body: its head up to the change, the seq of the change, what never changes, the rest.
-local function parts_of(record)
+local function is_of_kind(record, kind)
     local from = 2 + 16 * string.byte(record, 1)
-    local changed, size, start = string.match(record, '^(%d+):(%d+):()', from)
-    local ends = start + tonumber(size)
-    return string.sub(record, 1, from - 1), tonumber(changed), string.sub(record, start, ends - 1), string.sub(record, ends)
+    local size, start = string.match(record, '^%d+:(%d+):()', from)
+    local begins = '["' .. kind .. '"'
+    start = start + tonumber(size)
+    return string.sub(record, start, start + #begins - 1) == begins
 end
 
 local function put_together(head, changed, fixed, rest)
@@ -186,7 +215,10 @@ local function trim_history(key, bound)
     if excess > 0 then
         local some = redis.call('ZRANGE', key, '(0', '+inf', 'BYSCORE', 'LIMIT', 0, excess, 'WITHSCORES')
         for i = 1, #some, 2 do
-            release(string.match(some[i], '^[^:]+'))
+            local id, sender = string.match(some[i], '^([^:]+):(%d+):')
+            if release(id) > 0 and sender ~= '0' then
+                redis.call('SADD', strays_of(sender), id)
+            end
         end
         redis.call('ZREMRANGEBYSCORE', key, '(0', some[#some])
         raise_floor(key, tonumber(some[#some]))

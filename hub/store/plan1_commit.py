@@ -26,7 +26,9 @@ from hub.core.message import (
     Entry,
     Message,
     MessageId,
+    Pinned,
     Published,
+    Reacted,
     Recalled,
     UserKey,
 )
@@ -36,11 +38,11 @@ from hub.store import plan1_wire as wire
 from hub.store import sql_batch
 from hub.store import sql_rows as rows
 from hub.store.columns import UtcTime, to_micros
-from hub.store.plan1_pending import Pending, SqlPart, mark, part_of, recorded
+from hub.store.plan1_pending import Pending, SqlPart, mark, noted, part_of
 from hub.store.plan1_reading import Plan1Reading
 from hub.store.plan1_redis import Life, Plan1Redis, away
 from hub.store.sql_bulk import Listing, insert_all
-from hub.store.sql_changes import blank, chat_steps
+from hub.store.sql_changes import blank
 from hub.store.sql_changes import run as run_steps
 from hub.store.sql_engine import Database
 from hub.store.sql_errors import Fault, fault
@@ -145,14 +147,13 @@ class Plan1Commit:
                 raise
             # Redis has it. Without rows there was nothing to commit; with some, they are written from what it keeps.
             if attempt.part:
-                await self._pending.complete(older_than=timedelta(0), only=batch.id)
+                await self._pending.complete(older_than=timedelta(0), only=batch.id, strict=True)
 
     async def _write_rows(
         self, connection: AsyncConnection, batch: Batch, attempt: _Attempt, gone: Sequence[str]
     ) -> None:
         dialect = self._database.dialect
         part = attempt.part
-        part.steps.clear()
         made = [(i, some) for i, some in part.rows if i.table.name in ("conversation", "member")]
         await insert_all(connection, dialect, made)
         await self._check_versions(connection, batch)
@@ -161,7 +162,7 @@ class Plan1Commit:
             stale = {"stale": sql_batch.asked_at(batch) - self._ttl, "gone": list(gone)}
             await connection.execute(self._forget_claims, self._ids.of(keys) | stale)
         await insert_all(connection, dialect, [one for one in part.rows if one not in made])
-        await run_steps(connection, recorded(chat_steps(batch, dialect), part.steps))
+        await run_steps(connection, noted(part, dialect))
         if part:
             await mark(connection, self._database, batch.id, part.at)
 
@@ -281,6 +282,8 @@ def _changes(draft: Draft, message: Message, room: int, raw: _Raw) -> Sequence[l
             rest, how = wire.rest_of_edit(change.body, change.mentions, message.created_at), "e"
         case Recalled() as change:
             rest, how = wire.rest(RECALLED, "{}"), "r"
+        case Reacted() | Pinned() as change:
+            rest, how = b"", "h"
         case _:
             return []
     # What is left of a control message that edited what was taken back.

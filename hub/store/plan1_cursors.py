@@ -55,6 +55,7 @@ class Plan1Cursors:
         self._bounds = bounds
         self._gaps, self._senders = map(wire.script, ("gaps", "senders"))
         self._conversations = Listing(database.dialect, id=str)
+        self._users = Listing(database.dialect, id=int)
         self._apps = select(CONVERSATION.c.id, CONVERSATION.c.app_id).where(
             CONVERSATION.c.id.in_(self._conversations.select)
         )
@@ -113,7 +114,15 @@ class Plan1Cursors:
         own = wire.queue(user) if inbox else ""
         senders = await self._redis.ask(self._senders, [wire.room(conversation), own], floor, new)
         others = sorted({UserKey(int(sender)) for sender in senders} - {SYSTEM, user})
+        if others and not inbox:
+            others = await self._still_there(conversation, others)
         return old, new, frozenset(others[:_SENDERS])
+
+    async def _still_there(self, conversation: ConversationId, users: Sequence[UserKey]) -> list[UserKey]:
+        """Who has left is not told any more."""
+        theirs = and_(MEMBER.c.conversation_id == conversation, MEMBER.c.user_id.in_(self._users.select))
+        query = select(MEMBER.c.user_id).where(theirs).order_by(MEMBER.c.user_id)
+        return [UserKey(row.user_id) for row in await self._database.rows(query, self._users.of(users))]
 
 
 async def _move(

@@ -14,6 +14,7 @@ from hub.core.message import SYSTEM, TOMBSTONE, AppId, ConversationId, Message, 
 from hub.store import plan1_wire as wire
 from hub.store.columns import to_micros
 from hub.store.hanging import drop_hanging, drop_marks
+from hub.store.plan1_reading import Plan1Reading
 from hub.store.plan1_redis import Plan1Redis
 from hub.store.sql_bulk import Listing
 from hub.store.sql_engine import Database
@@ -33,8 +34,9 @@ _PAGE = 200
 class Plan1Housekeeping:
     """`Housekeeping`, as far as messages are concerned. May be stopped and repeated at any time."""
 
-    def __init__(self, redis: Plan1Redis, database: Database) -> None:
+    def __init__(self, redis: Plan1Redis, database: Database, reading: Plan1Reading) -> None:
         self._redis = redis
+        self._reading = reading
         self._database = database
         self._ids = Listing(database.dialect, id=str)
         self._forget, self._old, self._expire, self._trim = map(
@@ -51,6 +53,26 @@ class Plan1Housekeeping:
             if looked < _CHUNK:
                 return int(gone)
 
+    async def forget_gone(self) -> int:
+        """Remove from SQL what hung on bodies that went because nobody referred to them any more. Returns how many."""
+        removed = 0
+        while True:
+            (told,) = await self._redis.run([("SRANDMEMBER", wire.gone(), _CHUNK)])
+            if not told:
+                return removed
+            found = [word.decode().split(" ", 2) for word in told]
+            messages = [(MessageId(id_), ConversationId(room), int(seq)) for id_, seq, room in found]
+
+            async def work(
+                connection: AsyncConnection,
+                messages: Sequence[tuple[MessageId, ConversationId, int]] = messages,
+            ) -> None:
+                await drop_hanging(connection, messages)
+
+            await self._database.write(work)
+            await self._redis.run([("SREM", wire.gone(), *told)])
+            removed += len(told)
+
     async def expire_messages(self, before: datetime, *, app: AppId) -> int:
         """See the port. One conversation after the other, and then the references that have nothing to refer to."""
         removed = 0
@@ -58,7 +80,21 @@ class Plan1Housekeeping:
             removed += await self._expire_room(ConversationId(conversation), before)
         async for user in self._each(USER, app):
             removed += await self._trim_queue(UserKey(user), before)
+        await self._drop_notifications(before, app)
         return removed
+
+    async def _drop_notifications(self, before: datetime, app: AppId) -> None:
+        """Those whose messages went before their time, because queues are bounded: they stayed for the audit."""
+        last = ""
+        old = (NOTIFICATION.c.app_id == app, NOTIFICATION.c.created_at < before)
+        while True:
+            query = select(NOTIFICATION.c.id, NOTIFICATION.c.message_id).where(*old, NOTIFICATION.c.id > last)
+            rows = await self._database.rows(query.order_by(NOTIFICATION.c.id).limit(_CHUNK))
+            if not rows:
+                return
+            last = rows[-1].id
+            alive = await self._reading.messages({MessageId(row.message_id) for row in rows})
+            await self._drop_followers([r.message_id for r in rows if r.message_id not in alive])
 
     async def _each(self, table: Any, app: AppId) -> Any:
         last = None
@@ -110,7 +146,23 @@ class Plan1Housekeeping:
         """All that hangs on these in SQL, before they go themselves: who is stopped between begins again."""
         if not messages:
             return
-        about = self._ids.of([message.id for message in messages])
+        await self._drop_followers([message.id for message in messages])
+
+        async def hanging(connection: AsyncConnection) -> None:
+            await drop_hanging(connection, [(m.id, m.conversation, m.seq) for m in messages])
+            highest: dict[ConversationId, int] = {}
+            for message in messages:
+                highest[message.conversation] = max(message.seq, highest.get(message.conversation, 0))
+            for conversation, seq in highest.items():
+                await drop_marks(connection, conversation, seq)
+
+        await self._database.write(hanging)
+
+    async def _drop_followers(self, messages: Sequence[MessageId]) -> None:
+        """The notifications of these, and their deliveries."""
+        if not messages:
+            return
+        about = self._ids.of(list(messages))
         query = select(DELIVERY.c.id).where(DELIVERY.c.message_id.in_(self._ids.select)).limit(_CHUNK)
         while found := await self._database.rows(query, about):
             some = self._ids.of([row.id for row in found])
@@ -122,16 +174,10 @@ class Plan1Housekeeping:
             await self._database.write(work)
         gone = delete(NOTIFICATION).where(NOTIFICATION.c.message_id.in_(self._ids.select))
 
-        async def hanging(connection: AsyncConnection) -> None:
+        async def told(connection: AsyncConnection) -> None:
             await connection.execute(gone, about)
-            await drop_hanging(connection, [(m.id, m.conversation, m.seq) for m in messages])
-            highest: dict[ConversationId, int] = {}
-            for message in messages:
-                highest[message.conversation] = max(message.seq, highest.get(message.conversation, 0))
-            for conversation, seq in highest.items():
-                await drop_marks(connection, conversation, seq)
 
-        await self._database.write(hanging)
+        await self._database.write(told)
 
 
 def _emptied(message: Message) -> Message:

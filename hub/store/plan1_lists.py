@@ -112,7 +112,9 @@ class Plan1Lists:
             some = list(seen.items())[start : start + _ROOMS]
             words: list[Argument] = [user, UNREAD_WINDOW]
             for id_, number in some:
-                words += [number, _listed(hidden.get(id_, ())), _listed(mentions.get(id_, ()))]
+                # What was said since the last one was looked for is told of later, and counted then.
+                top = newest[id_].seq if id_ in newest else 0
+                words += [number, top, _listed(hidden.get(id_, ())), _listed(mentions.get(id_, ()))]
             flat = await self._redis.ask(self._unread, [wire.room(id_) for id_, _ in some], *words)
             counts.update(
                 (id_, pair)

@@ -5,32 +5,32 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.errors import Unavailable
+from hub.core.message import Change, ConversationId, Edited, Hidden, Pinned, Reacted, Recalled
 from hub.core.ports import Batch
 from hub.store import plan1_wire as wire
 from hub.store import sql_batch
-from hub.store.columns import to_micros
+from hub.store.columns import from_micros, to_micros
 from hub.store.plan1_redis import Plan1Redis
 from hub.store.sql_bulk import Clash, Insertion, Rows, insert_all
-from hub.store.sql_changes import Step, Steps
-from hub.store.sql_engine import Database
+from hub.store.sql_changes import Chat, Steps, Told, chat_of, chat_steps
+from hub.store.sql_changes import run as run_steps
+from hub.store.sql_engine import Database, Dialect
 from hub.store.sql_errors import Fault, fault
 from hub.store.tables import metadata
 
 log = logging.getLogger("hub.store")
 
 _IN_REDIS = frozenset({"message", "queue_entry", "publish_batch"})
-_MOST = 200
 _marker = Insertion(metadata.tables["publish_batch"], ("id", "created_at", "published", "indexed", "refs"))
 
 
@@ -40,30 +40,58 @@ class _Kept(msgspec.Struct):
     when: float
     at: int
     rows: list[tuple[str, tuple[str, ...], list[tuple[Any, ...]]]]
-    steps: list[tuple[str, list[dict[str, Any]]]]
+    mentioned: list[dict[str, Any]]
+    changes: Sequence[tuple[str, dict[str, Any], str, int, int]]
+    """Name of the change, its fields, conversation, seq and time of what says so. Not the statements that were run:
+    others may have changed the same meanwhile."""
 
 
 _kept = msgspec.json.Decoder(_Kept)
+_CHANGES: Final[Mapping[str, type[Change]]] = {
+    kind.__name__: kind for kind in (Edited, Recalled, Reacted, Pinned, Hidden)
+}
 
 
 @dataclass(slots=True)
 class SqlPart:
-    """Rows, and statements that were run besides."""
+    """Rows, and what a batch does to other messages beside; `changed` where the latter had something to write."""
 
     at: int
     rows: Sequence[tuple[Insertion, Rows]]
-    steps: list[Step] = field(default_factory=list)
+    chat: Chat
+    changed: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.steps)
+        return bool(self.rows) or self.changed
 
     def encoded(self) -> bytes:
         """For Redis; nothing where there is nothing to be done."""
         if not self:
             return b""
         rows = [(str(i.table.name), i.columns, list(some)) for i, some in self.rows]
-        steps = [(sql, [dict(row) for row in some]) for sql, some in self.steps]
-        return msgspec.json.encode(_Kept(time.time(), self.at, rows, steps))
+        mentioned = [dict(row) for row in self.chat.mentioned]
+        changes = [
+            (type(change).__name__, _fields(change), m.conversation, m.seq, to_micros(m.created_at))
+            for change, m in self.chat.changes
+        ]
+        return msgspec.json.encode(_Kept(time.time(), self.at, rows, mentioned, changes))
+
+
+def _fields(change: Change) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(change)
+    fields.pop("body", None)  # Redis has it, where it is
+    return fields
+
+
+def _chat_of(part: _Kept) -> Chat:
+    changes: list[tuple[Change, Told]] = [
+        (
+            msgspec.convert({"body": "", **fields} if name == Edited.__name__ else fields, _CHANGES[name]),
+            Told(ConversationId(conversation), seq, from_micros(at)),
+        )
+        for name, fields, conversation, seq, at in part.changes
+    ]
+    return Chat(part.mentioned, changes)
 
 
 def part_of(batch: Batch) -> SqlPart:
@@ -75,16 +103,17 @@ def part_of(batch: Batch) -> SqlPart:
     if not plain:
         found = (*found, *sql_batch.insertions(batch))
     rows = [(i, some) for i, some in found if some and i.table.name not in _IN_REDIS]
-    return SqlPart(to_micros(batch.at), rows)
+    return SqlPart(to_micros(batch.at), rows, chat_of(batch))
 
 
-def recorded(steps: Steps, into: list[Step]) -> Steps:
-    """The same steps, and a note of those that write."""
+def noted(part: SqlPart, dialect: Dialect) -> Steps:
+    """The steps of its chat, and a note of it where one writes."""
+    part.changed = False
+    steps = chat_steps(part.chat, dialect)
     try:
         step = next(steps)
         while True:
-            if not step[0].startswith("SELECT"):
-                into.append(step)
+            part.changed |= not step[0].startswith("SELECT")
             step = steps.send((yield step))
     except StopIteration:
         return
@@ -93,6 +122,13 @@ def recorded(steps: Steps, into: list[Step]) -> Steps:
 async def mark(connection: AsyncConnection, database: Database, id_: str, at: int) -> None:
     """The row that says that this batch's part is there: whoever comes second fails by its key."""
     await insert_all(connection, database.dialect, [(_marker, [(id_, at, True, True, b"[]")])])
+
+
+class _Refused(Unavailable):
+    """The database does not take a part, now or later."""
+
+    def __init__(self) -> None:
+        super().__init__("store_unavailable", "A batch could not be completed. Try again shortly.")
 
 
 class Pending:
@@ -104,20 +140,25 @@ class Pending:
         self.completed = 0
         """Parts whose committer did not live, or was not able, to see them through."""
 
-    async def complete(self, *, older_than: timedelta, only: str | None = None) -> int:
+    async def complete(self, *, older_than: timedelta, only: str | None = None, strict: bool = False) -> int:
         """See to it that SQL has what is kept for longer than this. A part whose committer is still at it is waited
-        for, by the key of its marker. Returns how many were written here. Raises Unavailable."""
-        kept = await self._kept(only)
+        for, by the key of its marker. Returns how many were written here. Raises Unavailable; where SQL refuses a part
+        for good, only if `strict`, and after the others."""
         before = time.time() - older_than.total_seconds()
-        done: list[str] = []
-        written = 0
-        for id_, raw in kept[:_MOST]:
+        written = refused = 0
+        for id_, raw in await self._kept(only):
             part = _kept.decode(raw)
-            if part.when <= before:
+            if part.when > before:
+                continue
+            try:
                 written += await self._write(id_, part)
-                done.append(id_)
-        await self.forget(done)
+            except _Refused:
+                refused += 1  # it stands in the way of no other, and is kept for who reads the log
+                continue
+            await self.forget([id_])
         self.completed += written
+        if refused and strict:
+            raise _Refused
         return written
 
     async def forget(self, batches: Sequence[str]) -> None:
@@ -137,8 +178,7 @@ class Pending:
             await mark(connection, self._database, id_, part.at)
             rows = [(_forgiving(name, columns), some) for name, columns, some in part.rows]
             await insert_all(connection, self._database.dialect, rows)
-            for sql, some in part.steps:
-                await connection.execute(text(sql), some)
+            await run_steps(connection, chat_steps(_chat_of(part), self._database.dialect))
 
         try:
             await self._database.write(work)
@@ -146,9 +186,7 @@ class Pending:
             if fault(error) is Fault.TAKEN:
                 return False
             log.exception("pending_part_refused", extra={"batch": id_})
-            raise Unavailable(
-                "store_unavailable", "A batch could not be completed. Try again shortly."
-            ) from None
+            raise _Refused from None
         log.warning("pending_part_completed", extra={"batch": id_})
         return True
 

@@ -175,7 +175,7 @@ class Plan1Prior:
             if raw and counts:
                 found[draft.id] = Prior(_accepted(wire.message_of(id_, raw)))
         if unsure:
-            await self._pending.complete(older_than=timedelta(0))
+            await self._pending.complete(older_than=timedelta(0), strict=True)
         if any(d.notification is not None and d.notification.dedupe_key is not None for d in drafts):
             found = await self._with_dedupe_key(drafts) | found
         if any(d.idempotency is not None for d in drafts):

@@ -27,7 +27,9 @@ class Plan1Written:
     def __init__(self, redis: Plan1Redis, database: Database) -> None:
         self._redis = redis
         self._database = database
-        self._written, self._replace, self._drop = map(wire.script, ("written", "replace", "drop"))
+        self._written, self._replace, self._drop, self._bodies, self._restate = map(
+            wire.script, ("written", "replace", "drop", "bodies", "restate")
+        )
 
     async def erase_written(self, app: AppId, user: UserKey, *, limit: int) -> int:
         """Erase some of what a user wrote, as a recall would, and who wrote it; how much."""
@@ -42,7 +44,7 @@ class Plan1Written:
             if len(rows) < _ROOMS:
                 break
             last = rows[-1].id
-        return erased
+        return erased or await self._erase_strays(user, limit)
 
     async def _erase_in(self, conversation: ConversationId, user: UserKey, limit: int) -> int:
         room = wire.room(conversation)
@@ -61,7 +63,31 @@ class Plan1Written:
             await drop_hanging(connection, [(m.id, m.conversation, m.seq) for m in messages])
 
         await self._database.write(work)
-        return int(await self._redis.ask(self._replace, [room], *words))
+        # What has changed meanwhile is found again by the next call: it must not look like the end.
+        return max(1, int(await self._redis.ask(self._replace, [room], *words)))
+
+    async def _erase_strays(self, user: UserKey, limit: int) -> int:
+        """What has fallen out of its conversation, and is still in the queue of somebody who left it, say."""
+        (ids,) = await self._redis.run([("SRANDMEMBER", wire.strays(user), limit)])
+        if not ids:
+            return 0
+        bodies = await self._redis.ask(self._bodies, [], *ids)
+        words: list[Argument] = [wire.strays(user)]
+        messages: list[Message] = []
+        for id_, body in zip(ids, bodies, strict=True):
+            if body:
+                messages.append(wire.message_of(id_, body))
+                words += [id_, body, wire.record(_erased(messages[-1]))]
+
+        async def work(connection: AsyncConnection) -> None:
+            await drop_hanging(connection, [(m.id, m.conversation, m.seq) for m in messages])
+
+        await self._database.write(work)
+        await self._redis.ask(self._restate, [], *words)
+        gone = [id_ for id_, body in zip(ids, bodies, strict=True) if not body]
+        if gone:
+            await self._redis.run([("SREM", wire.strays(user), *gone)])
+        return len(ids)
 
     async def drop_queue(self, user: UserKey, *, limit: int) -> int:
         """Remove some of a user's references; how many."""

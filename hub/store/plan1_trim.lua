@@ -12,7 +12,7 @@ while gone < limit do
     end
     local id = message_of(member)
     local body = id and redis.call('HGET', partition(id) .. 'b', id)
-    local closed = body and string.sub(select(4, parts_of(body)), 1, 12) == '["tombstone"'
+    local closed = body and is_of_kind(body, 'tombstone')
     if body and (closed or made_at(body) >= before) then
         break
     end

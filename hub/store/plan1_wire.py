@@ -79,6 +79,16 @@ def partition(name: bytes) -> str:
     return f"hub:p1:{{p{total:04d}}}:"
 
 
+def gone() -> str:
+    """Where bodies that went are told of, as `<message> <number> <conversation>`, whose traces in SQL are to follow."""
+    return partition(b"gone") + "gone"
+
+
+def strays(user: UserKey) -> str:
+    """The ids of what a user wrote that has fallen out of its conversation and is still in somebody's queue."""
+    return f"{partition(str(user).encode())}w:{user}"
+
+
 def client_identity(app: AppId, sender: UserKey, client_msg_id: str) -> bytes:
     """Of a message by the id that its client gave it."""
     return _identity("client", app, str(sender), client_msg_id)

@@ -182,6 +182,18 @@ class Listing:
         return {f"listing_{name}": list(some) for name, some in zip(self._columns, values, strict=True)}
 
 
+@cache
+def numbers(dialect: Dialect) -> Listing:
+    """A list of numbers."""
+    return Listing(dialect, id=int)
+
+
+@cache
+def names(dialect: Dialect) -> Listing:
+    """A list of texts."""
+    return Listing(dialect, id=str)
+
+
 def _paths(columns: Mapping[str, type]) -> Sequence[tuple[str, type, str]]:
     if len(columns) == 1:
         return [(name, kind, "$") for name, kind in columns.items()]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from sqlalchemy import TextClause, text
@@ -20,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from hub.core.message import (
     RECALLED,
     Change,
+    ConversationId,
     Edited,
     Hidden,
     Message,
@@ -99,7 +101,7 @@ def changes(batch: Batch) -> list[tuple[Change, Message]]:
 def all_steps(batch: Batch, dialect: Dialect) -> Steps:
     """Everything, where the bodies are in SQL too. To be run after the batch's messages were inserted."""
     yield from body_steps(batch, dialect)
-    yield from chat_steps(batch, dialect)
+    yield from chat_steps(chat_of(batch), dialect)
 
 
 def body_steps(batch: Batch, dialect: Dialect) -> Steps:
@@ -142,24 +144,45 @@ def _edit(change: Edited, control: Message, dialect: Dialect) -> Steps:
     yield _EDIT_OF_WHAT_IS_GONE, [names | {"blank": blank(change.message)}]
 
 
-def chat_steps(batch: Batch, dialect: Dialect) -> Steps:
-    """Everything else: reactions, pins, mentions, what is hidden. Harmless when repeated."""
+class Told(NamedTuple):
+    """Of a control message, what its change is written with."""
+
+    conversation: ConversationId
+    seq: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What a batch does to other messages beside their bodies: mentions as rows, and changes with what says so."""
+
+    mentioned: Rows = ()
+    changes: Sequence[tuple[Change, Told]] = ()
+
+
+def chat_of(batch: Batch) -> Chat:
+    """That part of a batch."""
     mentioned = [
         {"conversation": item.message.conversation, "user": user, "seq": item.message.seq}
         for draft, item in zip(batch.drafts, batch.published, strict=True)
         for user in draft.mentioned
     ]
-    if mentioned:
-        yield _once(_MENTION, "conversation_id", dialect), mentioned
-    found = changes(batch)
-    if not found:
+    told = [(change, Told(m.conversation, m.seq, m.created_at)) for change, m in changes(batch)]
+    return Chat(mentioned, told)
+
+
+def chat_steps(chat: Chat, dialect: Dialect) -> Steps:
+    """Reactions, pins, mentions, what is hidden. Harmless when repeated, and when later ones were taken before."""
+    if chat.mentioned:
+        yield _once(_MENTION, "conversation_id", dialect), chat.mentioned
+    if not chat.changes:
         return
-    yield from _react([(c, m) for c, m in found if isinstance(c, Reacted)], dialect)
-    for change, control in found:
+    yield from _react([(c, m) for c, m in chat.changes if isinstance(c, Reacted)], dialect)
+    for change, control in chat.changes:
         yield from _other(change, control, dialect)
 
 
-def _other(change: Change, control: Message, dialect: Dialect) -> Steps:
+def _other(change: Change, control: Told, dialect: Dialect) -> Steps:
     place = {"conversation": control.conversation, "seq": control.seq}
     match change:
         case Edited():
@@ -190,7 +213,7 @@ class _Count:
     more: int = 0
 
 
-def _react(found: Sequence[tuple[Reacted, Message]], dialect: Dialect) -> Steps:
+def _react(found: Sequence[tuple[Reacted, Told]], dialect: Dialect) -> Steps:
     """Rows first made, then locked one by one in order, so that the counters move by what really changed."""
     if not found:
         return

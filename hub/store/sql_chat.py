@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, and_, bindparam, case, func, or_, select
+from sqlalchemy import BindParameter, Row, Select, and_, bindparam, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hub.core.chat_ports import COUNTED, Person, PinnedMessage, ReaderCounts, Standing
+from hub.core.chat_ports import COUNTED, Person, PinnedMessage, ReaderCounts, Readers, Standing
 from hub.core.message import AppId, ConversationId, MessageId, ReactionCount, UserKey
 from hub.store.schema import metadata
 from hub.store.sql_bulk import Listing
 from hub.store.sql_engine import Database
 
+CONVERSATION = metadata.tables["conversation"]
 HIDDEN = metadata.tables["hidden"]
 MEMBER = metadata.tables["member"]
 PIN = metadata.tables["pin"]
@@ -22,7 +23,9 @@ REACTION_COUNT = metadata.tables["reaction_count"]
 USER = metadata.tables["user"]
 
 _SCANNED: Final = 5_000
-"""Members looked at for a count: late joiners lie among those who have not read and are not counted."""
+"""Members looked at for a count: who came later has read what was said before, and does not count."""
+_WINDOW: Final = 1_000
+"""Members looked at for a page of readers."""
 
 
 class SqlChat:
@@ -32,10 +35,12 @@ class SqlChat:
         self._database = database
         self._ids = Listing(database.dialect, id=str)
         ids = self._ids.select
-        self._named_members = (
-            select(USER.c.user_id, USER.c.id)
-            .join_from(MEMBER, USER, USER.c.id == MEMBER.c.user_id)
-            .where(MEMBER.c.conversation_id == bindparam("conversation"), USER.c.user_id.in_(ids))
+        place: BindParameter[str] = bindparam("conversation")
+        app = select(CONVERSATION.c.app_id).where(CONVERSATION.c.id == place).scalar_subquery()
+        own = select(MEMBER.c.user_id).where(MEMBER.c.conversation_id == place, MEMBER.c.user_id == USER.c.id)
+        # From the names to the members: a join may begin with all members of the group.
+        self._named_members = select(USER.c.user_id, USER.c.id).where(
+            USER.c.app_id == app, USER.c.user_id.in_(ids), own.correlate(USER).exists()
         )
         self._named_users = select(USER.c.user_id, USER.c.id).where(
             USER.c.app_id == bindparam("app"), USER.c.user_id.in_(ids)
@@ -140,26 +145,21 @@ class SqlChat:
         besides: UserKey,
         after: tuple[int, int],
         limit: int,
-    ) -> Sequence[Person]:
+    ) -> Readers:
         """See the port. In the order of the index on read cursors."""
-        cursor, last = after
-        beyond = or_(MEMBER.c.read_seq > cursor, and_(MEMBER.c.read_seq == cursor, MEMBER.c.user_id > last))
-        query = (
-            select(MEMBER.c.read_seq, MEMBER.c.user_id.label("key"), USER.c.user_id, USER.c.name)
-            .join_from(MEMBER, USER, USER.c.id == MEMBER.c.user_id)
-            .where(
-                *_whether(conversation, seq, read=read),
-                # Said twice: a database finds the beginning by this, and by the next where it is.
-                MEMBER.c.read_seq >= cursor,
-                beyond,
-                MEMBER.c.joined_seq < seq,
-                MEMBER.c.user_id != besides,
-            )
-            .order_by(MEMBER.c.read_seq, MEMBER.c.user_id)
-            .limit(limit)
-        )
-        found = await self._database.rows(query)
-        return [Person(row.key, row.user_id, row.name, row.read_seq) for row in found]
+
+        async def work(connection: AsyncConnection) -> Readers:
+            looked = await _looked_at(connection, conversation, seq, read=read, after=after)
+            mine = [row for row in looked if row.joined_seq < seq and row.user_id != besides]
+            page, end = mine[:limit], looked[-1:] if len(looked) == _WINDOW else []
+            last = page[-1] if len(mine) > limit else next(iter(end), None)
+            known = {} if not page else await _named(connection, [row.user_id for row in page])
+            people = [
+                Person(row.user_id, *known[row.user_id], row.read_seq) for row in page if row.user_id in known
+            ]
+            return Readers(people, None if last is None else (last.read_seq, last.user_id))
+
+        return await self._database.read(work)
 
     async def reader_counts(
         self, conversation: ConversationId, seq: int, *, besides: UserKey
@@ -175,6 +175,28 @@ class SqlChat:
             return ReaderCounts(read, unread, read_exact, unread_exact)
 
         return await self._database.read(work)
+
+
+async def _looked_at(
+    connection: AsyncConnection, conversation: ConversationId, seq: int, *, read: bool, after: tuple[int, int]
+) -> list[Row[Any]]:
+    """The members past a place, at most _WINDOW. In two ranges of the index, which databases begin where they begin:
+    of one condition for both they read all members who have read equally far."""
+    cursor, last = after
+    columns = select(MEMBER.c.read_seq, MEMBER.c.user_id, MEMBER.c.joined_seq).where(
+        *_whether(conversation, seq, read=read)
+    )
+    found: list[Any] = []
+    for beyond in ((MEMBER.c.read_seq == cursor, MEMBER.c.user_id > last), (MEMBER.c.read_seq > cursor,)):
+        if len(found) < _WINDOW:
+            rest = columns.where(*beyond).order_by(MEMBER.c.read_seq, MEMBER.c.user_id)
+            found += (await connection.execute(rest.limit(_WINDOW - len(found)))).all()
+    return found
+
+
+async def _named(connection: AsyncConnection, users: Sequence[int]) -> Mapping[int, tuple[str, str]]:
+    query = select(USER.c.id, USER.c.user_id, USER.c.name).where(USER.c.id.in_(users))
+    return {row.id: (row.user_id, row.name) for row in await connection.execute(query)}
 
 
 def _whether(conversation: ConversationId, seq: int, *, read: bool) -> list[Any]:

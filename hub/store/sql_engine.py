@@ -163,15 +163,27 @@ class Database:
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
         """The time-out, and errors translated: what a driver's words may hold (hosts, users) goes no further."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        before = task.cancelling()
         try:
             async with asyncio.timeout(self._timeout):
                 yield
         except ERRORS as error:
+            _heed(task, before)
             if fault(error) not in (Fault.AWAY, Fault.AGAIN):
                 raise
             log.warning("store.unavailable", extra={"error": name(error)})
             detail = f"The database did not do it ({name(error)}). Try again shortly."
             raise Unavailable("store_unavailable", detail) from None
+        _heed(task, before)
+
+
+def _heed(task: asyncio.Task[Any], before: int) -> None:
+    """Until Python 3.12 `wait_for`, in which MySQL's driver reads, loses a cancellation that comes with the answer: who
+    waits for the end of a cancelled task would wait for ever.
+    """
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
     Row,
     Select,
     String,
@@ -52,7 +53,8 @@ class SqlLists:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._listing = Listing(database.dialect, id=str, lowest=int, seen=int)
+        self._floors = Listing(database.dialect, id=str, lowest=int)
+        self._spans = Listing(database.dialect, id=str, seen=int, last=int)
         self._first = self._page_query(after=False)
         self._next = self._page_query(after=True)
         self._last = self._last_query()
@@ -71,60 +73,59 @@ class SqlLists:
         return [ListPlace(ConversationId(row.conversation_id), row.pinned_at, row.at) for row in rows]
 
     async def glances(self, user: UserKey, standings: Sequence[Standing]) -> Mapping[ConversationId, Glance]:
-        """See the port. Two statements, however many there are."""
-        rows = [(s.conversation, s.floor, max(s.floor, s.read_seq)) for s in standings]
-        asked = {"viewer": user, **self._listing.of(rows)}
+        """See the port. Two statements, however many there are. What was said between the two is not counted: who is
+        told of it later would count it again."""
+        floors = [(s.conversation, s.floor) for s in standings]
+        read = {s.conversation: max(s.floor, s.read_seq) for s in standings}
 
         async def work(connection: AsyncConnection) -> Mapping[ConversationId, Glance]:
+            asked = {"viewer": user, **self._floors.of(floors)}
             last = {row.conversation_id: row for row in await connection.execute(self._last, asked)}
-            news = {row.id: row for row in await connection.execute(self._news, asked)}
-            return {
-                s.conversation: _glance(last.get(s.conversation), news.get(s.conversation)) for s in standings
-            }
+            spans = [(id_, read[id_], row.seq) for id_, row in last.items() if row.seq > read[id_]]
+            asked = {"viewer": user, **self._spans.of(spans)}
+            news = {row.id: row for row in await connection.execute(self._news, asked)} if spans else {}
+            return {id_: _glance(last.get(id_), news.get(id_)) for id_ in read}
 
-        return await self._database.read(work) if rows else {}
+        return await self._database.read(work) if floors else {}
 
     def _highest(self, *bounds: ColumnElement[Any]) -> ColumnElement[int]:
         """The highest of these: one bound, from which an index can be read."""
         name = "max" if self._database.dialect is Dialect.SQLITE else "greatest"
         return getattr(func, name)(*bounds, type_=BigInteger)  # type: ignore[no-any-return]
 
-    def _bound(self, conversation: ColumnElement[Any], floor: ColumnElement[Any]) -> ColumnElement[int]:
+    def _bound(
+        self, around: FromClause, conversation: ColumnElement[Any], floor: ColumnElement[Any]
+    ) -> ColumnElement[int]:
         """`floor`, and never below the newest UNREAD_WINDOW messages."""
         top = select(func.max(_TOP.c.seq)).where(_TOP.c.conversation_id == conversation)
-        window = func.coalesce(top.correlate(MEMBER, self._listed()).scalar_subquery(), 0) - UNREAD_WINDOW
+        window = func.coalesce(top.correlate(around).scalar_subquery(), 0) - UNREAD_WINDOW
         return self._highest(floor, window)
 
     def _newest(
         self,
         column: ColumnElement[Any],
+        around: FromClause,
         conversation: ColumnElement[Any],
         floor: ColumnElement[Any],
-        *more: ColumnElement[bool],
     ) -> ColumnElement[Any]:
-        """A column of the newest message of a conversation above a floor that is something to read."""
+        """A column of the newest message of a conversation above a floor that the user sees."""
         query = (
             select(column)
             .where(
                 _ANY.c.conversation_id == conversation,
-                _ANY.c.seq > self._bound(conversation, floor),
+                _ANY.c.seq > self._bound(around, conversation, floor),
                 _ANY.c.control.is_(False),
                 _ANY.c.kind != TOMBSTONE,
-                *more,
+                not_(_hidden(_ANY)),
             )
             .order_by(_ANY.c.seq.desc())
             .limit(1)
         )
-        return query.correlate(MEMBER, self._listed()).scalar_subquery()
-
-    def _listed(self) -> Any:
-        if not hasattr(self, "_subquery"):
-            self._subquery = self._listing.select.subquery("listed")
-        return self._subquery
+        return query.correlate(around).scalar_subquery()
 
     def _page_query(self, *, after: bool) -> Select[Any]:
         floor = self._highest(MEMBER.c.joined_seq, MEMBER.c.cleared_seq)
-        newest = self._newest(_ANY.c.created_at, MEMBER.c.conversation_id, floor)
+        newest = self._newest(_ANY.c.created_at, MEMBER, MEMBER.c.conversation_id, floor)
         listed = (
             select(
                 MEMBER.c.conversation_id,
@@ -159,17 +160,18 @@ class SqlLists:
         return query.order_by(*order).limit(bindparam("most", type_=BigInteger))
 
     def _last_query(self) -> Select[Any]:
-        listed = self._listed()
-        newest = self._newest(_ANY.c.seq, listed.c.id, listed.c.lowest, not_(_hidden(_ANY)))
+        listed = self._floors.select.subquery("listed")
+        newest = self._newest(_ANY.c.seq, listed, listed.c.id, listed.c.lowest)
         mine = and_(_LAST.c.conversation_id == listed.c.id, _LAST.c.seq == newest)
         return select(*_columns).select_from(listed.join(_LAST, mine))
 
     def _news_query(self) -> Select[Any]:
-        listed = self._listed()
-        bound = self._bound(listed.c.id, listed.c.seen)
+        listed = self._spans.select.subquery("listed")
+        bound = self._bound(listed, listed.c.id, listed.c.seen)
         others = (
             _ANY.c.conversation_id == listed.c.id,
             _ANY.c.seq > bound,
+            _ANY.c.seq <= listed.c.last,
             _ANY.c.sender_id != _VIEWER,
             _ANY.c.control.is_(False),
             _ANY.c.kind.not_in([TOMBSTONE, RECALLED]),

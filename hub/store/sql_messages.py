@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, exists, select, union_all
+from sqlalchemy import Row, Select, and_, case, exists, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.core.conversation import (
@@ -260,10 +260,10 @@ def _snapshots(ids: Listing) -> Select[Any]:
     Nobody is a member of an inbox: the rows there are read cursors.
     """
     has_members = and_(
-        MEMBER.c.conversation_id == CONVERSATION.c.id,
-        CONVERSATION.c.fanout == Fanout.WRITE.value,
-        CONVERSATION.c.kind != ConversationKind.INBOX.value,
+        CONVERSATION.c.fanout == Fanout.WRITE.value, CONVERSATION.c.kind != ConversationKind.INBOX.value
     )
+    # In the key that is looked for: beside it, databases read all members of a large group and pass over each.
+    theirs = MEMBER.c.conversation_id == case((has_members, CONVERSATION.c.id))
     return (
         select(
             CONVERSATION.c.id,
@@ -279,7 +279,7 @@ def _snapshots(ids: Listing) -> Select[Any]:
             MEMBER.c.silenced_until,
             MEMBER.c.blocked,
         )
-        .join_from(CONVERSATION, MEMBER, has_members, isouter=True)
+        .join_from(CONVERSATION, MEMBER, theirs, isouter=True)
         .where(CONVERSATION.c.id.in_(ids.select))
         .order_by(CONVERSATION.c.id, MEMBER.c.user_id)
     )

@@ -99,7 +99,8 @@ class User(Table, table=True):
 
 
 class Device(Table, table=True):
-    """A device of a user; `cursor` is the highest user_seq that it acknowledged."""
+    """A device of a user; `cursor` is the highest user_seq that it acknowledged. `kicked_at`: tokens from before it was
+    shown out do not let it in."""
 
     __tablename__ = "device"
     __table_args__ = (UniqueConstraint("user_id", "device_id"), _MYSQL)
@@ -111,6 +112,7 @@ class Device(Table, table=True):
     cursor: int = Field(default=0, sa_type=BigInteger)
     created_at: datetime = Field(sa_type=UtcTime)
     last_seen_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    kicked_at: datetime | None = Field(default=None, sa_type=UtcTime)
 
 
 class ConversationRow(Table, table=True):
@@ -144,7 +146,7 @@ class Member(Table, table=True):
     __tablename__ = "member"
     __table_args__ = (
         Index(None, "user_id", "conversation_id"),
-        Index("ix_member_read", "conversation_id", "read_seq"),
+        Index("ix_member_read", "conversation_id", "read_seq", "user_id"),
         _MYSQL,
     )
     conversation_id: str = Field(

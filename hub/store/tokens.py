@@ -135,6 +135,7 @@ class Tokens:
             id=claims.subject,
             expires_at=datetime.fromtimestamp(claims.expires_at, UTC),
             scopes=claims.scopes,
+            issued_at=datetime.fromtimestamp(claims.issued_at, UTC),
         )
 
     async def _key_of(self, token: str) -> VerifyingKey:

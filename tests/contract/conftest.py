@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,19 @@ from hub.store.migrate import upgrade
 from tests.contract.books_world import BooksWorld, memory_world, populate, sql_books
 from tests.contract.hooks_world import Hooks, MemoryHooks, sql_hooks
 from tests.contract.store_world import MemoryWorld, World, sql_world
-from tests.services import DatabaseServer, RedisServer
+from tests.services import AnyRedis, DatabaseServer
 
 SQL = [
     "sqlite",
     pytest.param("postgres", marks=pytest.mark.postgres),
     pytest.param("mysql", marks=pytest.mark.mysql),
 ]
+PLAN1 = [
+    "plan1",
+    pytest.param("plan1-postgres", marks=pytest.mark.postgres),
+    pytest.param("plan1-mysql", marks=pytest.mark.mysql),
+]
+"""Messages in Redis, over each kind of database."""
 _SERVERS = {"postgres": "postgres_server", "mysql": "mariadb_server"}
 
 
@@ -36,9 +43,11 @@ def store_kind(request: pytest.FixtureRequest) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests of the contract run over all stores, those that ask for SQL over the databases."""
     if "world" in metafunc.fixturenames:
-        metafunc.parametrize("store_kind", ["memory", *SQL, "plan1"], indirect=True)
+        metafunc.parametrize("store_kind", ["memory", *SQL, *PLAN1], indirect=True)
     elif {"shelf", "hooks"} & set(metafunc.fixturenames):
         metafunc.parametrize("store_kind", ["memory", *SQL], indirect=True)
+    elif "of_plan" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", [*SQL, *PLAN1], indirect=True)
     elif "migrated_url" in metafunc.fixturenames:
         metafunc.parametrize("store_kind", SQL, indirect=True)
 
@@ -52,14 +61,24 @@ def migrated_url(
 ) -> str:
     """The URL of a migrated database of this kind."""
     if store_kind not in migrated_urls:
-        if store_kind in ("sqlite", "plan1"):
+        behind = store_kind.removeprefix("plan1").removeprefix("-") or "sqlite"
+        if behind == "sqlite":
             url = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('store') / 'hub.db'}"
         else:
-            server: DatabaseServer = request.getfixturevalue(_SERVERS[store_kind])
+            server: DatabaseServer = request.getfixturevalue(_SERVERS[behind])
             url = server.fresh_database()
         upgrade(Settings(database_url=url))
         migrated_urls[store_kind] = url
     return migrated_urls[store_kind]
+
+
+@pytest.fixture
+def of_plan(request: pytest.FixtureRequest, store_kind: str) -> dict[str, Any]:
+    """The settings of the storage plan of this kind; plan 1 has an empty Redis."""
+    if not store_kind.startswith("plan1"):
+        return {}
+    server: AnyRedis = request.getfixturevalue("plan1_redis")
+    return {"store": "redis", "redis_url": server.url}
 
 
 @pytest.fixture
@@ -69,9 +88,8 @@ async def world(request: pytest.FixtureRequest, store_kind: str) -> AsyncIterato
         yield MemoryWorld()
         return
     url = request.getfixturevalue("migrated_url")
-    if store_kind == "plan1":
-        server: RedisServer = request.getfixturevalue("redis_server")
-        server.flush()
+    if store_kind.startswith("plan1"):
+        server: AnyRedis = request.getfixturevalue("plan1_redis")
         async with sql_world(url, redis_url=server.url) as made:
             yield made
         return

@@ -282,21 +282,20 @@ async def test_readers_come_from_cursors(room: Room) -> None:
     counts = await room.chat.reader_counts(room.conversation, 2, besides=one)
     assert (counts.read, counts.unread, counts.read_exact, counts.unread_exact) == (1, 1, True, True)
     for read, expected in ((True, [two]), (False, [three])):
-        people = await room.chat.readers(room.conversation, 2, read=read, besides=one, after=(0, 0), limit=10)
-        assert [person.user for person in people] == expected
+        page = await room.chat.readers(room.conversation, 2, read=read, besides=one, after=(0, 0), limit=10)
+        assert ([person.user for person in page.people], page.next) == (expected, None)
 
 
 async def test_readers_are_read_page_by_page(room: Room) -> None:
     people = await room.world.make_people(7)
     group = await room.world.make_group("cnv_many", people)
     seen: list[UserKey] = []
-    after = (0, 0)
-    while True:
+    after: tuple[int, int] | None = (0, 0)
+    while after is not None:
         page = await room.chat.readers(group, 1, read=False, besides=people[0], after=after, limit=2)
-        if not page:
-            break
-        seen += [person.user for person in page]
-        after = (page[-1].place, page[-1].user)
+        seen += [person.user for person in page.people]
+        assert len(page.people) == 2
+        after = page.next
     assert seen == list(people[1:])
 
 

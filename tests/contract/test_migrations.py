@@ -21,14 +21,14 @@ ROOT = Path(__file__).resolve().parents[2]
 UPGRADE = "from hub.settings import Settings; from hub.store.migrate import upgrade; upgrade(Settings())"
 
 
-def test_models_and_migrations_agree(database_url: str) -> None:
-    settings = Settings(database_url=database_url)
+def test_models_and_migrations_agree(bare_database_url: str) -> None:
+    settings = Settings(database_url=bare_database_url)
     upgrade(settings)
     check(settings)
 
 
-def test_twice_is_harmless_and_keeps_what_is_there(database_url: str) -> None:
-    settings = Settings(database_url=database_url)
+def test_twice_is_harmless_and_keeps_what_is_there(bare_database_url: str) -> None:
+    settings = Settings(database_url=bare_database_url)
     upgrade(settings)
 
     async def count(statement: str) -> object:
@@ -44,8 +44,8 @@ def test_twice_is_harmless_and_keeps_what_is_there(database_url: str) -> None:
     assert asyncio.run(count("SELECT name FROM app")) == "名"
 
 
-def test_several_processes_from_another_folder_at_once(database_url: str, tmp_path: Path) -> None:
-    environment = {"HUB_DATABASE_URL": database_url, "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+def test_several_processes_from_another_folder_at_once(bare_database_url: str, tmp_path: Path) -> None:
+    environment = {"HUB_DATABASE_URL": bare_database_url, "PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     running = [
         subprocess.Popen(
             [sys.executable, "-c", UPGRADE],
@@ -58,11 +58,11 @@ def test_several_processes_from_another_folder_at_once(database_url: str, tmp_pa
     ]
     words = [process.communicate(timeout=60)[0].decode() for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], words
-    check(Settings(database_url=database_url))
+    check(Settings(database_url=bare_database_url))
 
 
-def test_what_was_made_can_be_unmade(database_url: str) -> None:
-    settings = Settings(database_url=database_url)
+def test_what_was_made_can_be_unmade(bare_database_url: str) -> None:
+    settings = Settings(database_url=bare_database_url)
     upgrade(settings)
 
     def downgrade(connection: Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, func, select
@@ -18,13 +19,13 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-async def town(migrated_url: str) -> AsyncIterator[World]:
+async def town(migrated_url: str, of_plan: dict[str, Any]) -> AsyncIterator[World]:
     engine = make_engine(Settings(database_url=migrated_url))
     async with engine.begin() as connection:
         for table in reversed(metadata.sorted_tables):
             await connection.execute(delete(table))
     await engine.dispose()
-    async with open_world(migrated_url, create=False) as opened:
+    async with open_world(migrated_url, create=False, **of_plan) as opened:
         yield opened
 
 
@@ -69,13 +70,15 @@ async def test_what_hangs_on_old_messages_goes_with_them(town: World) -> None:
     room, _ = await said(town, town.key, "旧", count=5)
     while await town.hub.search.index(limit=100):
         pass
-    assert await left(town, "message_terms") >= 5
+    searched = town.hub.settings.store == "sql"
+    assert await left(town, "message_terms") >= 5 * searched
     moment = town.clock() + HOUR
     retention = Retention(town.hub.directory, town.hub.engine._ports.parking, keep=HOUR)
     await retention.expire(moment + HOUR)
     for table in ("message_terms", "mention", "reaction", "pin", "hidden", "media_ref", "delivery"):
         assert await left(town, table) == 0, table
-    assert (await town.get("/v1/search/messages?q=旧&user=u_1"))["data"] == []
+    if searched:
+        assert (await town.get("/v1/search/messages?q=旧&user=u_1"))["data"] == []
     assert (await town.get(f"/v1/conversations/{room}/messages"))["data"] == []
 
 

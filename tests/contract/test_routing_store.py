@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -37,9 +38,9 @@ POLICY = Policy((Hop("wechat_mp"),))
 
 
 @pytest.fixture
-async def base(migrated_url: str) -> AsyncIterator[SqlWorld]:
-    """A database of each kind, with a few people."""
-    async with sql_world(migrated_url) as made:
+async def base(migrated_url: str, of_plan: dict[str, Any]) -> AsyncIterator[SqlWorld]:
+    """A database of each kind, with either plan, with a few people."""
+    async with sql_world(migrated_url, redis_url=of_plan.get("redis_url", "")) as made:
         yield made
 
 

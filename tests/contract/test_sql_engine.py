@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Executable, func, insert, select, update
@@ -70,6 +71,26 @@ async def test_a_deadlock_begins_again(database: Database) -> None:
     rows = await database.rows(select(POLICY.c.body))
     assert [row.body for row in rows] == ["2", "2"]
     assert tries == (2 if database.dialect == "sqlite" else 3)
+
+
+async def test_a_cancellation_that_a_driver_has_lost_is_heeded(database: Database) -> None:
+    """Python 3.11's wait_for loses one that comes together with the answer."""
+    begun = asyncio.Event()
+
+    async def deaf(connection: AsyncConnection) -> str:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return str(await connection.scalar(select(APPS.c.id)))
+
+    for verb in (database.read, database.write):
+        begun.clear()
+        asked = asyncio.create_task(verb(deaf))
+        await begun.wait()
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+    assert await database.read(lambda connection: connection.scalar(select(APPS.c.id))) == APP
 
 
 async def test_what_fails_leaves_nothing(database: Database) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import func, insert, select
 
+from hub.core.chat_rules import Doer
 from hub.core.conversation import direct_id
-from hub.core.message import Accepted, MessageId, SeqKey, ToConversation, UserKey
+from hub.core.message import RECALLED, SYSTEM, Accepted, MessageId, SeqKey, ToConversation, UserKey
+from hub.core.policy import PUSH_ONLY, Hop, Policy
 from hub.store import plan1_wire as wire
+from hub.store.schema import metadata
 from tests.contract.store_builders import batch, item
 from tests.services import RedisServer
 from tests.support.engine import APP, Rig, open_rig, test_settings
@@ -18,9 +25,8 @@ ALICE, BOB = UserKey(1), UserKey(2)
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    redis_server.flush()
-    settings = test_settings(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}", redis_server.url)
+async def rig(tmp_path: Path, plan1_redis: RedisServer) -> AsyncIterator[Rig]:
+    settings = test_settings(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}", plan1_redis.url)
     small = {"store": "redis", "queue_capacity": 16, "queue_overflow": 30, "history_capacity": 100}
     async with open_rig(settings.model_copy(update=small)) as opened:
         yield opened
@@ -119,3 +125,87 @@ async def test_nothing_is_left_of_what_was_let_go(rig: Rig) -> None:
         totals.append(sum(await rig.link.run([("HLEN", key) for key in keys])))
     assert kept == 100
     assert totals == [100, 100, 100]
+
+
+async def rows(rig: Rig, table: str) -> int:
+    query = select(func.count()).select_from(metadata.tables[table])
+    return int((await rig.store.database.rows(query))[0][0])
+
+
+async def forgotten(rig: Rig) -> None:
+    """What the worker does every few minutes."""
+    await rig.store.forget_batches(rig.clock() - timedelta(days=1))
+
+
+async def test_what_hangs_on_a_body_in_sql_follows_it(rig: Rig) -> None:
+    group = await rig.group(1, 2, 3)
+    doer, business = Doer(APP, BOB, "u2"), Doer(APP, SYSTEM, None)
+    given: list[dict[str, Any]] = [
+        {},
+        {},
+        {"mentions": ("u2",)},
+        {"body": '{"media":"med_1"}', "kind": "image"},
+        {},
+    ]
+    liked, pinned, named, shown, plain = [
+        (await rig.engine.chat.send(replace(rig.draft(ToConversation(group)), **more))).message
+        for more in given
+    ]
+    await rig.engine.chat.react(doer, liked, "👍", added=True)
+    await rig.engine.chat.pin(business, pinned, added=True)
+    async with rig.store.database.writing() as connection:
+        reference = {"media_id": "med_1", "message_id": shown, "created_at": rig.clock()}
+        await connection.execute(insert(metadata.tables["media_ref"]).values(reference))
+    hanging = ("reaction", "reaction_count", "pin", "mention", "media_ref")
+    await forgotten(rig)
+    assert [await rows(rig, table) for table in hanging] == [1, 1, 1, 1, 1]
+    for _ in range(3):
+        await rig.engine.submit_many([rig.draft(ToConversation(group), text=str(n)) for n in range(50)])
+    assert await rig.store.messages([liked, pinned, named, shown, plain]) == {}
+    assert await rig.link.ask("SCARD", wire.gone()) == 4, "of the plain one SQL knows nothing"
+    await forgotten(rig)
+    assert [await rows(rig, table) for table in hanging] == [0, 0, 0, 0, 0]
+    assert await rig.link.ask("SCARD", wire.gone()) == 0
+
+
+async def test_a_notification_outlives_its_body_until_its_time_is_over(rig: Rig) -> None:
+    told = await rig.engine.submit(rig.notice(2, policy=Policy((Hop("sms"),))))
+    await rig.engine.submit_many([rig.chat(1, 2, text=str(n)) for n in range(60)])
+    await rig.engine.submit_many([rig.notice(3, policy=PUSH_ONLY) for _ in range(60)])
+    await rig.engine.submit_many([rig.notice(3, policy=PUSH_ONLY) for _ in range(60)])
+    assert await rig.store.messages([told.message]) == {}
+    await rig.store.expire_messages(rig.clock() - timedelta(hours=1), app=APP)
+    assert (await rows(rig, "delivery"), await rows(rig, "notification")) == (1, 121)
+    rig.clock.advance(timedelta(hours=2))
+    late = await rig.engine.submit(rig.notice(2, policy=PUSH_ONLY))
+    await rig.store.expire_messages(rig.clock() - timedelta(hours=1), app=APP)
+    assert (await rows(rig, "delivery"), await rows(rig, "notification")) == (0, 1)
+    assert late.message in await rig.store.messages([late.message])
+
+
+async def out_of_the_history(rig: Rig, *, count: int) -> list[MessageId]:
+    """The first messages of a group are in Bob's queue only, as they are of one who has left it."""
+    group = await rig.group(1, 2)
+    await rig.store.commit(batch(*(item(group, n, {BOB: n}, sender=ALICE) for n in range(1, count + 1))))
+    for start in (count + 1, count + 51):
+        await rig.store.commit(batch(*(item(group, n, {}) for n in range(start, start + 50))))
+    entries = await rig.store.entries(BOB, after=0, limit=9)
+    return [entry.message for entry in entries if entry.message is not None]
+
+
+async def test_what_only_a_queue_has_is_erased_with_its_writer(rig: Rig) -> None:
+    strays = await out_of_the_history(rig, count=3)
+    assert await rig.link.ask("SCARD", wire.strays(ALICE)) == 3
+    while await rig.store.erase_written(APP, ALICE, limit=2):
+        pass
+    bodies = await rig.store.messages(strays)
+    assert [(one.kind, one.body, one.sender) for one in bodies.values()] == [(RECALLED, "{}", SYSTEM)] * 3
+    assert await rig.link.ask("EXISTS", wire.strays(ALICE)) == 0
+
+
+async def test_a_stray_that_goes_is_looked_for_no_more(rig: Rig) -> None:
+    strays = await out_of_the_history(rig, count=1)
+    assert await rig.link.ask("SCARD", wire.strays(ALICE)) == 1
+    await rig.engine.submit_many([rig.chat(4, 2, text=str(n)) for n in range(60)])
+    assert await rig.store.messages(strays) == {}
+    assert await rig.link.ask("EXISTS", wire.strays(ALICE)) == 0

@@ -31,12 +31,9 @@ class Died(Exception):
 
 
 @pytest.fixture
-async def rigs(
-    tmp_path: Path, database_url: str, redis_server: RedisServer
-) -> AsyncIterator[tuple[Rig, Rig]]:
+async def rigs(tmp_path: Path, database_url: str, plan1_redis: RedisServer) -> AsyncIterator[tuple[Rig, Rig]]:
     """Two nodes: one that dies, and one that goes on."""
-    redis_server.flush()
-    settings = test_settings(tmp_path, database_url, redis_server.url)
+    settings = test_settings(tmp_path, database_url, plan1_redis.url)
     settings = settings.model_copy(update={"store": "redis"})
     channels = ScriptedChannel("sms"), ScriptedChannel("sms")
     async with open_rig(settings, channels[0]) as one, open_rig(settings, channels[1], fresh=False) as two:

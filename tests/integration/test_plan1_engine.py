@@ -39,9 +39,8 @@ SCENARIOS = [
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, database_url: str, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    redis_server.flush()
-    settings = test_settings(tmp_path, database_url, redis_server.url)
+async def rig(tmp_path: Path, database_url: str, plan1_redis: RedisServer) -> AsyncIterator[Rig]:
+    settings = test_settings(tmp_path, database_url, plan1_redis.url)
     async with open_rig(settings.model_copy(update={"store": "redis"})) as opened:
         yield opened
 

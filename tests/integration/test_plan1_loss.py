@@ -21,9 +21,8 @@ PHONE = DeviceKey(7)
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    redis_server.flush()
-    settings = test_settings(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}", redis_server.url)
+async def rig(tmp_path: Path, plan1_redis: RedisServer) -> AsyncIterator[Rig]:
+    settings = test_settings(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}", plan1_redis.url)
     async with open_rig(settings.model_copy(update={"store": "redis"})) as opened:
         device = metadata.tables["device"]
         async with opened.store.database.writing() as connection:
@@ -46,12 +45,12 @@ async def send(rig: Rig, count: int) -> list[Accepted]:
     return found
 
 
-async def test_a_flushed_redis_gives_no_number_again(rig: Rig, redis_server: RedisServer) -> None:
+async def test_a_flushed_redis_gives_no_number_again(rig: Rig, plan1_redis: RedisServer) -> None:
     sent = await send(rig, 10)
     rig.engine.ack(PHONE, BOB, 9)
     await rig.engine.cursors.flush()
     await rig.engine.read(EndUser(APP, BOB, "u2", rig.clock()), sent[0].conversation, 8)
-    redis_server.flush()
+    plan1_redis.flush()
     (new,) = await send(rig, 1)
     assert new.seq > 8 + JUMP
     head = await rig.engine.head(BOB)
@@ -63,11 +62,11 @@ async def test_a_flushed_redis_gives_no_number_again(rig: Rig, redis_server: Red
     assert [message.id for _, message in page.entries if message is not None] == [new.message]
 
 
-async def test_who_only_waits_is_told_as_well(rig: Rig, redis_server: RedisServer) -> None:
+async def test_who_only_waits_is_told_as_well(rig: Rig, plan1_redis: RedisServer) -> None:
     await send(rig, 10)
     rig.engine.ack(PHONE, BOB, 10)
     await rig.engine.cursors.flush()
-    redis_server.flush()
+    plan1_redis.flush()
     head = await rig.engine.head(BOB)
     assert head > 10
     page = await rig.engine.sync(BOB, after=10, limit=50)
@@ -77,12 +76,12 @@ async def test_who_only_waits_is_told_as_well(rig: Rig, redis_server: RedisServe
 
 
 async def test_an_older_redis_keeps_what_it_has_and_goes_on_above_the_rest(
-    rig: Rig, redis_server: RedisServer
+    rig: Rig, plan1_redis: RedisServer
 ) -> None:
     kept = await send(rig, 5)
     old = await copy_of(rig.link)
     lost = await send(rig, 5)
-    await fail_over(redis_server, rig.link, old)
+    await fail_over(plan1_redis, rig.link, old)
     (new,) = await send(rig, 1)
     assert new.seq > max(answer.seq for answer in lost)
     history = await rig.engine.history(new.conversation, reader=BOB, after=0, before=None, limit=50)
@@ -95,12 +94,12 @@ async def test_an_older_redis_keeps_what_it_has_and_goes_on_above_the_rest(
 
 
 async def test_numbers_of_the_life_before_are_not_committed_in_this_one(
-    rig: Rig, redis_server: RedisServer
+    rig: Rig, plan1_redis: RedisServer
 ) -> None:
     await send(rig, 3)
     old = await copy_of(rig.link)
     await send(rig, 3)
-    await fail_over(redis_server, rig.link, old)
+    await fail_over(plan1_redis, rig.link, old)
     group = await rig.group(1, 2)
     await rig.engine.submit_many([rig.draft(ToConversation(group), text=str(n)) for n in range(5)])
     entries = await rig.store.entries(BOB, after=3, limit=50)

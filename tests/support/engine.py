@@ -246,7 +246,8 @@ async def open_rig(
         if fresh:
             await _people(store, clock(), users)
         secret = settings.model_copy(update={"secret_key": _SECRET})
-        rooms = directory_rooms(store.database, secret, clock=clock, new_id=new_id)
+        elsewhere = store.elsewhere if isinstance(store, Plan1Store) else None
+        rooms = directory_rooms(store.database, secret, clock=clock, new_id=new_id, elsewhere=elsewhere)
         ports = Ports(
             messages=store,
             chat=SqlChat(store.database),

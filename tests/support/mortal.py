@@ -11,10 +11,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from hub.bootstrap import Hub, open_hub
 from hub.channels.ws.parcel import Parcel
 from hub.settings import Settings
+from hub.store.sql_engine import Dialect
 from tests.support.away import refuse
 from tests.support.engine import HeldExecutor
 
@@ -71,6 +74,7 @@ class Node:
         self._settings = settings
         self._owners = owners
         self._stack = AsyncExitStack()
+        self._in_use: set[ConnectionPoolEntry] = set()
         self._cut: Cut | None = None
 
     async def start(self) -> Node:
@@ -78,6 +82,9 @@ class Node:
         opening = open_hub(self._settings, executor=HeldExecutor())
         self.hub: Hub = await self.own(self._stack.enter_async_context(opening))
         assert self.hub.gateway is not None
+        engine = self.hub.store.database._reader.sync_engine
+        event.listen(engine, "checkout", lambda _, entry, __: self._in_use.add(entry))
+        event.listen(engine, "checkin", lambda _, entry: self._in_use.discard(entry))
         registry = self.hub.gateway.node
         registry.push = self._push  # type: ignore[method-assign]
         self._hang(self.hub.store, "commit", Cut.BEFORE_COMMIT, Cut.AFTER_COMMIT)
@@ -137,6 +144,10 @@ class Node:
                 task.cancel()
             await asyncio.wait(tasks, timeout=5)
         await self.hub.link.aclose()
+        if self.hub.store.database.dialect is not Dialect.SQLITE:
+            # What was to give these back has been cancelled too: a process's sockets close when it dies.
+            for entry in list(self._in_use):
+                entry.invalidate()
         await self.hub.store.database._reader.dispose()
 
     async def close(self) -> None:

@@ -7,11 +7,9 @@ import sqlite3
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import redis.asyncio as redis
-
-from tests.services import RedisServer
+from hub.redis_link import open_redis
+from tests.services import AnyRedis
 
 
 def search(where: str, texts: list[str], wanted: dict[str, str]) -> None:
@@ -41,17 +39,20 @@ def rows_of(folder: Path, but_for: set[str] | None = None) -> list[str]:
         ]
 
 
-async def redis_shown(server: RedisServer) -> list[str]:
+_READS: dict[bytes, Callable[[bytes], tuple[bytes | str | int, ...]]] = {
+    b"string": lambda key: ("GET", key),
+    b"hash": lambda key: ("HGETALL", key),
+    b"list": lambda key: ("LRANGE", key, 0, -1),
+    b"set": lambda key: ("SMEMBERS", key),
+    b"zset": lambda key: ("ZRANGE", key, 0, -1, "WITHSCORES"),
+    b"stream": lambda key: ("XRANGE", key, "-", "+"),
+}
+
+
+async def redis_shown(server: AnyRedis) -> list[str]:
     """Every key with its value."""
-    link = redis.from_url(server.url)
-    reads: dict[Any, Callable[[Any], Any]] = {
-        b"string": link.get,
-        b"hash": link.hgetall,
-        b"list": lambda key: link.lrange(key, 0, -1),
-        b"set": link.smembers,
-        b"zset": lambda key: link.zrange(key, 0, -1, withscores=True),
-        b"stream": link.xrange,
-    }
-    found = [f"{key!r} {await reads[await link.type(key)](key)}" for key in await link.keys()]
-    await link.aclose()
-    return found
+    async with open_redis(server.url) as link:
+        keys = await link.ask("KEYS", "*")
+        kinds = await link.run([("TYPE", key) for key in keys])
+        reads = [_READS[bytes(kind)](key) for key, kind in zip(keys, kinds, strict=True)]
+        return [f"{key!r} {value}" for key, value in zip(keys, await link.run(reads), strict=True)]

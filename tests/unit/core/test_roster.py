@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 
-from hub.core.conversation import Conversation, ConversationKind, Fanout, Membership, Role
+from hub.core.conversation import Conversation, ConversationKind, Fanout, Membership, Role, Speech
 from hub.core.errors import NotFound
+from hub.core.groups import GroupStore
 from hub.core.message import AppId, ConversationId, Draft, MessageId, ToConversation, UserKey
 from hub.core.roster import Resolved, Roster
 from hub.store.memory import MemoryStore
 
 APP = AppId("app_1")
 ANN, BOB, EVE = UserKey(1), UserKey(2), UserKey(3)
-CROWD, GROUP = ConversationId("cnv_crowd"), ConversationId("cnv_group")
+CROWD, GROUP, THREAD = map(ConversationId, ("cnv_crowd", "cnv_group", "cnv_thread"))
 
 
 class WatchedStore(MemoryStore):
@@ -88,3 +90,44 @@ async def test_who_came_after_the_cached_snapshot_is_not_refused() -> None:
     (answer,) = await roster.resolve([draft(GROUP, EVE)])
     assert isinstance(answer, Resolved)
     assert answer.recipients == (ANN, BOB, EVE)
+
+
+class OpenDoor:
+    """Threads that anybody joins by speaking."""
+
+    def __init__(self, store: WatchedStore) -> None:
+        self._store = store
+
+    async def join_open(self, app: AppId, conversation: ConversationId, users: Collection[UserKey]) -> None:
+        """They are members from now on."""
+        assert (app, conversation) == (APP, THREAD)
+        members = dict.fromkeys(users, Membership(Role.MEMBER, 0, 0))
+        self._store.put_conversation(_open_thread(2), memberships=members)
+
+
+def _open_thread(version: int) -> Conversation:
+    return Conversation(THREAD, APP, ConversationKind.THREAD, Fanout.READ, version, speech=Speech(open=True))
+
+
+async def test_who_speaks_first_in_a_busy_open_thread_comes_in_whatever_others_change_meanwhile() -> None:
+    store = WatchedStore()
+    store.put_conversation(_open_thread(1), memberships={})
+    roster = Roster(store, groups=cast("GroupStore", OpenDoor(store)))
+    store.meanwhile = lambda: roster.forget([THREAD])
+    (answer,) = await roster.resolve([draft(THREAD, EVE)])
+    assert isinstance(answer, Resolved)
+
+
+async def test_snapshots_are_bounded_by_their_members_too() -> None:
+    store = WatchedStore()
+    roster = Roster(store, members=10)
+    groups = [ConversationId(f"cnv_{number}") for number in range(9)]
+    for group in groups:
+        store.put_conversation(_conversation(group, Fanout.WRITE, *map(UserKey, range(4))))
+        (answer,) = await roster.resolve([draft(group)])
+        assert isinstance(answer, Resolved)
+        assert len(roster.recipients_hint(draft(group))) == 4, "the newest is kept"
+        roster.forget([groups[0]])
+    assert [group for group in groups if roster.recipients_hint(draft(group))] == groups[-2:]
+    roster.forget(groups)
+    assert roster._held == 0

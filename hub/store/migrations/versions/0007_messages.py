@@ -49,7 +49,7 @@ def upgrade() -> None:
         message.add_column(sa.Column("forward_of", sa.String(length=40), nullable=True))
         message.add_column(sa.Column("edited_at", sa.BigInteger(), nullable=True))
         message.add_column(sa.Column("changed_seq", sa.BigInteger(), nullable=False, server_default="0"))
-    op.create_index("ix_member_read", "member", ["conversation_id", "read_seq"])
+    op.create_index("ix_member_read", "member", ["conversation_id", "read_seq", "user_id"])
     _table(
         "mention",
         _id("conversation_id"),
