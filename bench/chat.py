@@ -25,6 +25,7 @@ from typing import cast
 
 import uvloop
 
+from tests.services import RedisServer
 from tests.support.cluster import Cluster, cluster
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -235,6 +236,7 @@ def main() -> None:
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), {0})
             os.sched_setaffinity(0, {1})
+            assert isinstance(hub.redis, RedisServer)
             os.sched_setaffinity(hub.redis.pid, {1})
             results = [uvloop.run(run(hub, pid, arguments, number)) for number in range(arguments.repeat)]
     print(

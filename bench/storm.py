@@ -1,7 +1,9 @@
 """Everybody comes back at once: clients that all resume against one node, on another core than its own.
 
 Each client has a queue with some entries and says hello with a cursor a few behind. Measured: the time until all have
-everything, what was lost, and the round trip of healthy sessions meanwhile (a ping each 50 ms, and its pong).
+everything, what was lost, and the round trip of healthy sessions meanwhile (a ping each 50 ms, and its pong). Those are
+in a process of their own (bench/prober.py), whose own lateness is printed beside: thousands of clients in one process
+hold each other up. The load average says what else the machine did.
 """
 
 from __future__ import annotations
@@ -11,19 +13,22 @@ import asyncio
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 
 from bench.chat import cpu_of
 from bench.chat import frame as text_frame
 from hub.embedded.web import allow_many_files
+from tests.services import RedisServer
 from tests.support.cluster import Cluster, cluster
 
 _HANDSHAKE = (
@@ -31,7 +36,9 @@ _HANDSHAKE = (
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: hub.v1\r\n\r\n"
 )
 _HEALTHY = 50
-_PING_EVERY = 0.05
+_BEFORE = 1.0
+"""Seconds of calm before the storm."""
+_TICK = 0.005
 
 
 @dataclass
@@ -43,7 +50,9 @@ class Storm:
     refused: int = 0
     lost: int = 0
     waits: list[float] = field(default_factory=list)
-    trips: list[float] = field(default_factory=list)
+    transports: list[asyncio.Transport] = field(default_factory=list)
+    trips: list[tuple[float, float]] = field(default_factory=list)
+    """When a ping was sent, and how long its pong took."""
 
     def synced(self, seconds: float) -> None:
         """One more has everything."""
@@ -102,8 +111,8 @@ class Client(asyncio.Protocol):
             if not self.welcomed.done():
                 self.welcomed.set_result(None)
         elif payload.startswith(b'{"type":"pong"'):
-            pong = json.loads(payload)
-            self._storm.trips.append(time.perf_counter() - self._pings.pop(pong["id"]))
+            sent = self._pings.pop(json.loads(payload)["id"])
+            self._storm.trips.append((sent, time.perf_counter() - sent))
         elif payload.startswith(b'{"type":"bye"'):
             self._storm.refused += 1
             bye = json.loads(payload)
@@ -119,6 +128,11 @@ class Client(asyncio.Protocol):
         """A heartbeat whose answer is timed."""
         self._pings[number] = time.perf_counter()
         self.transport.write(text_frame(json.dumps({"type": "ping", "id": number}).encode()))
+
+    @property
+    def unanswered(self) -> int:
+        """Pings that have no pong yet."""
+        return len(self._pings)
 
     def _frames(self) -> Iterator[bytes]:
         buffer, at = self._buffer, 0
@@ -172,26 +186,56 @@ async def visit(hub: Cluster, tokens: list[str], head: int) -> None:
     await asyncio.wait_for(storm.done.wait(), 60)
 
 
-async def healthy(storm: Storm, port: int, tokens: list[str], stop: asyncio.Event) -> None:
-    """Sessions that are there already, and keep talking."""
-    loop = asyncio.get_running_loop()
-    quiet = Storm(left=len(tokens))
-    quiet.trips = storm.trips
-    clients = []
-    for token in tokens:
-        _, client = await loop.create_connection(
-            partial(Client, quiet, hello_of(token, 0), 0, 0), "127.0.0.1", port
-        )
-        clients.append(client)
-    await asyncio.gather(*(client.welcomed for client in clients))
-    number = 0
-    while not stop.is_set():
-        for client in clients:
-            number += 1
-            client.ping(number)
-            await asyncio.sleep(_PING_EVERY / len(clients))
-    for client in clients:
-        client.transport.close()
+@dataclass
+class Healthy:
+    """What sessions saw that were there before."""
+
+    trips: list[tuple[float, float]] = field(default_factory=list)
+    lags: list[tuple[float, float]] = field(default_factory=list)
+    unanswered: int = 0
+
+
+@asynccontextmanager
+async def healthy(port: int, tokens: list[str]) -> AsyncIterator[Healthy]:
+    """Sessions that are there already and keep talking; what they saw is known at the end."""
+    pipe = asyncio.subprocess.PIPE
+    prober = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.prober", stdin=pipe, stdout=pipe, limit=1 << 26
+    )
+    assert prober.stdin is not None
+    assert prober.stdout is not None
+    seen = Healthy()
+    prober.stdin.write(json.dumps({"port": port, "tokens": tokens}).encode() + b"\n")
+    if await prober.stdout.readline() != b"ready\n":
+        message = "the healthy sessions were not welcomed"
+        raise SystemExit(message)
+    try:
+        yield seen
+    finally:
+        prober.stdin.close()
+        told: dict[str, Any] = json.loads(await prober.stdout.readline() or b"{}")
+        await prober.wait()
+        seen.trips, seen.lags = told.get("trips", []), told.get("lags", [])
+        seen.unanswered = told.get("unanswered", 0)
+
+
+async def own_lags(lags: list[float]) -> None:
+    """How late this process is itself, until it is cancelled."""
+    due = time.perf_counter()
+    while True:
+        due = max(due + _TICK, time.perf_counter())
+        await asyncio.sleep(due - time.perf_counter())
+        lags.append(max(0.0, time.perf_counter() - due))
+
+
+def between(points: Sequence[tuple[float, float]], begin: float, end: float) -> list[float]:
+    """The values of a span of time, in order of size; one nought where there are none."""
+    return sorted(value for at, value in points if begin <= at < end) or [0.0]
+
+
+def p99(values: Sequence[float]) -> float:
+    """Of values in order, in milliseconds."""
+    return values[int(len(values) * 0.99)] * 1000
 
 
 def prepare(hub: Cluster, clients: int, entries: int) -> list[str]:
@@ -225,19 +269,8 @@ def signed(hub: Cluster, names: list[str]) -> list[str]:
     ]
 
 
-async def run(hub: Cluster, arguments: argparse.Namespace, tokens: list[str], pid: int) -> dict[str, float]:
-    """One storm."""
-    port = int(hub.url("a").rpartition(":")[2])
-    storm, stop = Storm(left=len(tokens)), asyncio.Event()
-    calm = [
-        hub.request("POST", f"{hub.url('a')}/v1/tokens", {"user": f"calm-{n}"})["token"]
-        for n in range(_HEALTHY)
-    ]
-    talking = asyncio.create_task(healthy(storm, port, calm, stop))
-    await asyncio.sleep(1.0)
-    before = sorted(storm.trips) or [0.0]
-    storm.trips.clear()
-    cpu, own, began = cpu_of(pid), time.process_time(), time.perf_counter()
+async def resume(storm: Storm, port: int, arguments: argparse.Namespace, tokens: list[str]) -> None:
+    """All of them at once, until all have everything."""
     cursor = arguments.entries - arguments.behind
     returning = [
         asyncio.create_task(come_back(storm, port, token, cursor, arguments.entries)) for token in tokens
@@ -248,26 +281,48 @@ async def run(hub: Cluster, arguments: argparse.Namespace, tokens: list[str], pi
     except TimeoutError:
         message = f"{storm.left} of {len(tokens)} clients never had everything"
         raise SystemExit(message) from None
-    elapsed = time.perf_counter() - began
-    spent, mine = cpu_of(pid) - cpu, time.process_time() - own
-    trips = sorted(storm.trips) or [0.0]
-    stop.set()
-    await talking
-    for transport in await asyncio.gather(*returning):
+    storm.transports = await asyncio.gather(*returning)
+
+
+async def run(hub: Cluster, arguments: argparse.Namespace, tokens: list[str], pid: int) -> dict[str, float]:
+    """One storm."""
+    port = int(hub.url("a").rpartition(":")[2])
+    storm, late = Storm(left=len(tokens)), list[float]()
+    calm = [
+        hub.request("POST", f"{hub.url('a')}/v1/tokens", {"user": f"calm-{n}"})["token"]
+        for n in range(_HEALTHY)
+    ]
+    async with healthy(port, calm) as seen:
+        await asyncio.sleep(_BEFORE)
+        watching = asyncio.create_task(own_lags(late))
+        cpu, own, began = cpu_of(pid), time.process_time(), time.perf_counter()
+        await resume(storm, port, arguments, tokens)
+        ended, spent = time.perf_counter(), cpu_of(pid) - cpu
+        mine = time.process_time() - own
+        watching.cancel()
+    for transport in storm.transports:
         transport.close()
-    await asyncio.sleep(0.5)
+    before, trips = between(seen.trips, 0, began), between(seen.trips, began, ended)
+    late.sort()
+    await asyncio.sleep(1.0)
     return {
-        "all in sync, s": elapsed,
+        "all in sync, s": ended - began,
         "lost or out of order": storm.lost,
         "told to come back later": storm.refused,
         "median resume, s": statistics.median(storm.waits) - began,
         "healthy p50 before, ms": before[len(before) // 2] * 1000,
-        "healthy p99 before, ms": before[int(len(before) * 0.99)] * 1000,
+        "healthy p99 before, ms": p99(before),
         "healthy p50 meanwhile, ms": trips[len(trips) // 2] * 1000,
-        "healthy p99 meanwhile, ms": trips[int(len(trips) * 0.99)] * 1000,
+        "healthy p99 meanwhile, ms": p99(trips),
         "healthy worst meanwhile, ms": trips[-1] * 1000,
+        "pings meanwhile": len(trips),
+        "pings never answered": seen.unanswered,
+        "prober late itself, p99, ms": p99(between(seen.lags, began, ended)),
+        "generator late itself, p99, ms": p99(late or [0.0]),
         "hub CPU per resume, ms": spent / len(tokens) * 1000,
-        "generator CPU share": mine / elapsed,
+        "hub CPU share": spent / (ended - began),
+        "generator CPU share": mine / (ended - began),
+        "load average": os.getloadavg()[0],
     }
 
 
@@ -293,6 +348,7 @@ def main() -> None:
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), {0})
             os.sched_setaffinity(0, {1})
+            assert isinstance(hub.redis, RedisServer)
             os.sched_setaffinity(hub.redis.pid, {1})
             results = [uvloop.run(run(hub, arguments, tokens, pid)) for _ in range(arguments.repeat)]
     print(f"storm: {arguments.clients} clients resume at once, medians of {arguments.repeat} runs")

@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 
 from hub.api.deps import Readiness
+from hub.api.own_list import OwnLists
 from hub.approvals_wiring import approvals_on
 from hub.bootstrap_keeping import connect, open_keeping
 from hub.bootstrap_limits import engine_limits
@@ -46,7 +47,7 @@ from hub.core.errors import QueueUnavailable, Unavailable
 from hub.core.field_guide import TemplateField
 from hub.core.keeping import Keeping
 from hub.core.later import Later
-from hub.core.message import ConversationId, UserKey
+from hub.core.message import SYSTEM, ConversationId, UserKey
 from hub.core.ports import Broker, Executor
 from hub.core.search import MessageSearch, keep_indexed
 from hub.readiness import checked
@@ -143,7 +144,7 @@ class Hub:
         )
 
     async def _ask_database(self) -> None:
-        await self.store.unpublished(before=utc_now() - timedelta(days=365), limit=1)
+        await self.store.acknowledged([SYSTEM])  # cursors are there whatever the storage plan
 
     async def _ask_redis(self) -> None:
         await self.link.ask("PING")
@@ -237,23 +238,17 @@ async def open_hub(
     """
     async with AsyncExitStack() as stack:
         ground = await open_ground(settings, stack)
-        presence = await stack.enter_async_context(
-            open_presence(
-                ground.link,
-                ground.nodes,
-                limits=PresenceLimits(settings.node_lease, settings.grace_app, settings.grace_web),
-                clock=utc_now,
-                seen=ground.rooms.people.seen,
-            )
-        )
+        limits = PresenceLimits(settings.node_lease, settings.grace_app, settings.grace_web)
+        seen = ground.rooms.people.seen
+        entered = open_presence(ground.link, ground.nodes, limits=limits, clock=utc_now, seen=seen)
+        presence = await stack.enter_async_context(entered)
         node = Node()
-        broker, receiver = await stack.enter_async_context(
-            open_broker(ground.link, ground.nodes, presence, encode=encode, local=node)
-        )
+        opened = open_broker(ground.link, ground.nodes, presence, encode=encode, local=node)
+        broker, receiver = await stack.enter_async_context(opened)
         here = WsChannel(presence, here=lambda user: bool(node.seats.of(user)))
         channels = Registry([here, *channels_of_wechat(ground), *more_channels])
         engine = await open_engine_on(settings, stack, ground, broker, executor, channels)
-        node.on_forget = engine.forget
+        node.on_forget, node.on_rooms = engine.forget, receiver.hear
         approvals = approvals_on(settings, ground, engine)
         gateway = await stack.enter_async_context(
             SocketGateway(
@@ -265,6 +260,7 @@ async def open_hub(
                 settings=settings,
                 actions=approvals,
                 chat=engine.chat,
+                lists=OwnLists(ground.rooms.directory, ground.rooms.people),
             )
         )
         common = common_parts(settings, ground, engine, presence, broker, approvals)
@@ -283,6 +279,7 @@ async def open_worker_hub(
         ground = await open_ground(settings, stack)
         sightings = Sightings(ground.link, ground.nodes)
         broker = NodeBroker(ground.link, sightings, encode=encode)
+        stack.callback(broker.close)
         channels = Registry([WsChannel(sightings), *channels_of_wechat(ground), *more_channels])
         engine = await open_engine_on(settings, stack, ground, broker, executor, channels)
         approvals = approvals_on(settings, ground, engine)

@@ -31,6 +31,7 @@ async def open_api_hub(settings: Settings, *, executor: Executor) -> AsyncIterat
         ground = await open_ground(settings, stack)
         sightings = Sightings(ground.link, ground.nodes)
         broker = NodeBroker(ground.link, sightings, encode=encode)
+        stack.callback(broker.close)
         channels = Registry([WsChannel(sightings), *channels_of_wechat(ground)])
         engine = await open_engine_on(settings, stack, ground, broker, executor, channels)
         approvals = approvals_on(settings, ground, engine)

@@ -87,8 +87,12 @@ class Entrance:
         if self._sockets.app is not None:
             self._sockets.app.going_down()
 
+    def crowded(self) -> bool:
+        """Whether handshakes of sockets had better wait."""
+        return self._sockets.app is not None and self._sockets.app.crowded
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" and scope["path"] == PATH and self._sockets.app is not None:
+        if scope["type"] != "lifespan" and scope["path"] == PATH and self._sockets.app is not None:
             await self._sockets.app(scope, receive, send)
         else:
             await self.app(scope, receive, send)

@@ -12,6 +12,8 @@ from redis import exceptions as redis_errors
 
 from hub.core.errors import QueueUnavailable
 from hub.redis_address import Host
+from hub.redis_slots import slot_of
+from hub.redis_tuning import Tuning
 from hub.redis_wire import Wire
 
 _WAITING: Final = 1_024
@@ -35,6 +37,7 @@ class _Line:
     wire: Wire
     host: Host
     slots: tuple[int, ...]
+    tuning: Tuning
 
 
 class Ears:
@@ -66,6 +69,24 @@ class Ears:
             raise said
         return said
 
+    async def add(self, *channels: str) -> None:
+        """Hear these too, on lines that lead to their slots already."""
+        await self._change("SSUBSCRIBE", channels)
+
+    async def remove(self, *channels: str) -> None:
+        """Hear these no more."""
+        await self._change("SUNSUBSCRIBE", channels)
+
+    async def _change(self, word: str, channels: Sequence[str]) -> None:
+        slots: dict[int, list[str]] = {}
+        for channel in channels:
+            slots.setdefault(slot_of(channel), []).append(channel)
+        for slot, some in slots.items():
+            line = next((line for line in self._lines if slot in line.slots), None)
+            if line is None:
+                raise QueueUnavailable(f"no line leads to slot {slot}")
+            await line.tuning.change(word, some)
+
     async def abort(self) -> None:
         """Break all of them."""
         for line in self._lines:
@@ -73,7 +94,7 @@ class Ears:
 
     async def attend(self, number: int) -> None:
         """Takes what one line says, until it ends. A slot that moves away ends it too."""
-        wire = self._lines[number].wire
+        wire, tuning = self._lines[number].wire, self._lines[number].tuning
         while True:
             try:
                 reply = await wire.receive()
@@ -84,7 +105,7 @@ class Ears:
                 continue
             if reply[0] == b"smessage":
                 await self._heard.put((number, reply[2]))
-            elif reply[0] == b"sunsubscribe":
+            elif not tuning.confirmed(reply[0], reply[1]) and reply[0] == b"sunsubscribe":
                 await self._heard.put(QueueUnavailable(f"{self._lines[number].host} gave a slot away"))
                 return
 
@@ -104,7 +125,7 @@ async def open_ears(
                     for channels in slots.values():
                         await wire.send("SSUBSCRIBE", *channels)
                         await _confirmed(wire, len(channels))
-                    lines.append(_Line(wire, host, tuple(slots)))
+                    lines.append(_Line(wire, host, tuple(slots), Tuning(wire, patience)))
         except (redis_errors.RedisError, TimeoutError, OSError) as error:
             raise QueueUnavailable(str(error)) from error
         ears = Ears(cluster, lines)

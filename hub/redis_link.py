@@ -16,6 +16,7 @@ from hub.redis_address import ClusterNodes, OneServer, Sentinels, read_address
 from hub.redis_cluster import ClusterLink
 from hub.redis_pool import FixedPlace, LinkLimits, Place, Pool
 from hub.redis_sentinel import MasterPlace
+from hub.redis_tuning import Tuning
 from hub.redis_wire import Argument, Command, Script, Wire
 
 __all__ = ["LinkLimits", "PooledLink", "RedisLink", "Subscription", "open_redis"]
@@ -104,6 +105,15 @@ class Subscription(Protocol):
         line is gone."""
         ...
 
+    async def add(self, *channels: str) -> None:
+        """Hear these too, from the return on: channels in partitions that are heard already. Somebody must receive
+        meanwhile, and nobody else add or remove. Raises QueueUnavailable, in bounded time: abort it then."""
+        ...
+
+    async def remove(self, *channels: str) -> None:
+        """Hear these no more. Not the last ones of a partition. Otherwise as `add`."""
+        ...
+
     async def abort(self) -> None:
         """Break the lines: whoever receives hears of it at once."""
         ...
@@ -157,7 +167,7 @@ class PooledLink(Pool):
                         await wire.receive()
             except (redis_errors.RedisError, TimeoutError, OSError) as error:
                 raise QueueUnavailable(str(error)) from error
-            yield _OneLine(wire, self)
+            yield _OneLine(wire, self, self._limits.command.total_seconds())
         finally:
             await wire.close()
 
@@ -177,9 +187,10 @@ class _OneLine:
 
     lines = 1
 
-    def __init__(self, wire: Wire, pool: Pool) -> None:
+    def __init__(self, wire: Wire, pool: Pool, patience: float) -> None:
         self._wire = wire
         self._pool = pool
+        self._tuning = Tuning(wire, patience)
 
     @property
     def current(self) -> bool:
@@ -191,8 +202,17 @@ class _OneLine:
                 reply = await self._wire.receive()
             except (redis_errors.RedisError, OSError) as error:
                 raise QueueUnavailable(str(error)) from error
-            if isinstance(reply, list) and reply[0] == b"message":
+            if not isinstance(reply, list):
+                continue
+            if reply[0] == b"message":
                 return 0, reply[2]
+            self._tuning.confirmed(reply[0], reply[1])
+
+    async def add(self, *channels: str) -> None:
+        await self._tuning.change("SUBSCRIBE", channels)
+
+    async def remove(self, *channels: str) -> None:
+        await self._tuning.change("UNSUBSCRIBE", channels)
 
     async def abort(self) -> None:
         await self._wire.close()

@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     max_connections: Annotated[int, Field(ge=1)] = 50_000
     # Hellos looked up at once, those that may wait for their turn, and for how long; past it they are told when to
     # come back. `catchup_concurrency`: queues read at once for sockets that are behind.
-    hello_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
+    hello_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 128
     hello_backlog: Annotated[int, Field(ge=0)] = 10_000
     hello_patience: Seconds = timedelta(seconds=10)
     catchup_concurrency: Annotated[int, Field(ge=1, le=1_000)] = 32

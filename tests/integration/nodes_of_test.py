@@ -63,6 +63,7 @@ class NodeOfTest:
         self.forgotten: list[MessageId] = []
         self.dropped: list[tuple[UserKey, str | None]] = []
         self.caught_up = 0
+        self.rooms: set[ConversationId] = set()
         self.offline: list[UserKey] = []
         self.seen: dict[UserKey, datetime] = {}
         self.stack = AsyncExitStack()
@@ -126,6 +127,14 @@ class NodeOfTest:
 
     def catch_up(self) -> None:
         self.caught_up += 1
+
+    def rooms_here(self) -> Collection[ConversationId]:
+        return self.rooms
+
+    async def enter(self, *rooms: ConversationId) -> None:
+        """A member of these comes."""
+        self.rooms.update(rooms)
+        await self.receiver.hear(rooms)
 
     def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
         self.dropped.append((user, conversation))

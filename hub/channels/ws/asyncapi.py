@@ -17,6 +17,7 @@ _CLIENT: Final[dict[str, type[msgspec.Struct]]] = {
     "ack": requests.Ack,
     "sync": requests.Sync,
     "history": requests.History,
+    "conversations": requests.Conversations,
     "readUpTo": requests.Read,
     "typing": requests.Typing,
     "watch": requests.Watch,
@@ -39,11 +40,13 @@ _SERVER: Final[dict[str, type[msgspec.Struct]]] = {
     "error": frames.Error,
     "syncBatch": frames.SyncBatch,
     "historyBatch": frames.HistoryBatch,
+    "listBatch": frames_own.ListBatch,
     "message": frames.MessageFrame,
     "grew": frames.Grew,
     "readBy": frames.ReadUpTo,
     "conversation": frames_own.ConversationState,
     "contact": frames_own.ContactChanged,
+    "stale": frames_own.Stale,
     "presence": frames.PresenceNow,
     "typingNow": frames.TypingNow,
     "pong": frames.Pong,
@@ -108,6 +111,8 @@ def schema_of(frame: dict[str, Any], *, from_client: bool) -> str:
         return frames.Acted.__name__
     if not from_client and kind == "ok" and "forwarded" in frame:
         return frames.Forwarded.__name__
+    if not from_client and kind == "batch" and "conversations" in frame:
+        return frames_own.ListBatch.__name__
     if not from_client and kind == "batch":
         return (frames.SyncBatch if "next" in frame else frames.HistoryBatch).__name__
     for struct in (_CLIENT if from_client else _SERVER).values():
@@ -131,6 +136,9 @@ def _schemas() -> dict[str, Any]:
     schemas["HistoryBatch"]["properties"]["entries"] = schemas["HistoryBatch"]["properties"]["quoted"] = (
         history
     )
+    listed = {"type": "object", "description": "As in `GET /v1/conversations`.", "required": ["id", "mine"]}
+    schemas["ListBatch"]["properties"]["conversations"] = {"type": "array", "items": listed}
+    schemas["Conversations"]["not"] = {"required": ["conversation", "after"]}
     schemas["Watching"]["properties"]["presence"]["additionalProperties"] = _ONLINE
     schemas["Destination"] |= {"minProperties": 1, "maxProperties": 1}
     schemas["History"]["not"] = {"required": ["before", "after"]}

@@ -16,6 +16,7 @@ from hub.channels.ws.codes import ErrorCode, Parting
 from hub.channels.ws.connection import Connection
 from hub.channels.ws.frames import Error, Limits, Welcome, encode_frame, error_frame
 from hub.channels.ws.heads import Heads
+from hub.channels.ws.memberships import tell_of
 from hub.channels.ws.neighbours import EngineApi, PresenceApi
 from hub.channels.ws.node import Node, dismissal
 from hub.channels.ws.requests import MAX_PAGE, MAX_WATCHED, Hello
@@ -157,7 +158,7 @@ class Greeter:
         admitted = True
         try:
             await self._presence.register(seat)
-            admitted = await self._make_room_elsewhere(seat, policy)
+            admitted = await self._make_room_elsewhere(link, seat, policy)
         except QueueUnavailable:
             log.info("presence_away", extra={"session": seat.id})
         if link.closed or not admitted:
@@ -165,20 +166,33 @@ class Greeter:
             with suppress(QueueUnavailable):
                 await self._presence.unregister(seat)
             return admitted
-        rooms = await self._people.read_diffused(seat.user.key)
-        if not link.closed:
-            self._node.rooms.put(seat.user.key, rooms)
-        if rooms and not link.closed:
-            # What was said before it could be heard of here is asked for once more, and told after the welcome.
-            self._node.has_grown(link, await self._people.read_diffused(seat.user.key))
+        await self._enter_rooms(link, seat)
         return True
 
-    async def _make_room_elsewhere(self, seat: Seat, policy: SocketPolicy) -> bool:
+    async def _enter_rooms(self, link: Connection, seat: Seat) -> None:
+        user = seat.user.key
+        rooms = await self._people.read_diffused(user)
+        if link.closed:
+            return
+        fresh = await self._node.enter(user, rooms)
+        if not rooms or link.closed:
+            return
+        # What was said before it could be heard of here is asked for once more, and told after the welcome.
+        newest = await self._people.read_diffused(user)
+        self._node.has_grown(link, newest)
+        for other in self._node.seats.of(user):
+            if other is not link and fresh:
+                tell_of(self._node, other, {room: newest.get(room, 0) for room in fresh})
+
+    async def _make_room_elsewhere(self, link: Connection, seat: Seat, policy: SocketPolicy) -> bool:
         """The same policy over all nodes. Of two that come at the same time only the older one leaves."""
         user = seat.user.key
         if not await self._presence.others():
             return True
         found = await self._sessions.get(user) or ()
+        if link.closed:
+            # It was shown out itself meanwhile, and is not among them any more: all others would look older.
+            return True
         everywhere = sorted(found, key=lambda info: (info.since, info.session))
         mine = next((at for at, info in enumerate(everywhere) if info.session == seat.id), len(everywhere))
         older = [Occupant(info.session, info.device, info.platform) for info in everywhere[:mine]]

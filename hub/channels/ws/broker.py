@@ -10,12 +10,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from hub.channels.ws import bus
+from hub.channels.ws.drops import Drops
+from hub.channels.ws.growth import Growth
+from hub.channels.ws.local import LocalSessions, NoSessions
 from hub.channels.ws.nodes import Nodes
 from hub.channels.ws.parcel import Parcel
 from hub.channels.ws.presence import Presence
@@ -35,56 +37,6 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _STABLE: Final = 10.0
 _FRAMES_A_TURN: Final = 64
-
-
-class LocalSessions(Protocol):
-    """The sessions of this node. Nothing here waits; who is not here is passed over."""
-
-    def push(self, parcels: Sequence[Parcel]) -> None:
-        """Messages, in order."""
-        ...
-
-    def signal(self, users: Collection[UserKey], frame: bytes) -> None:
-        """A complete JSON frame that is not stored."""
-        ...
-
-    def presence_changed(self, user: UserKey, online: bool, at: datetime) -> None:
-        """For those here who watch this user. It may be no change."""
-        ...
-
-    def catch_up(self) -> None:
-        """Something may have been lost: compare heads."""
-        ...
-
-    def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
-        """Membership of a conversation, or what the user may do at all, has changed: check again."""
-        ...
-
-    def forget(self, messages: Collection[MessageId]) -> None:
-        """The bodies of these have changed."""
-        ...
-
-
-class NoSessions:
-    """The local side of a process without sockets."""
-
-    def push(self, parcels: Sequence[Parcel]) -> None:
-        """Nobody is here."""
-
-    def signal(self, users: Collection[UserKey], frame: bytes) -> None:
-        """Nobody is here."""
-
-    def presence_changed(self, user: UserKey, online: bool, at: datetime) -> None:
-        """Nobody is here."""
-
-    def catch_up(self) -> None:
-        """Nobody is here."""
-
-    def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
-        """Nobody is here."""
-
-    def forget(self, messages: Collection[MessageId]) -> None:
-        """Nobody reads here."""
 
 
 @dataclass(slots=True)
@@ -118,7 +70,12 @@ class NodeBroker:
         self._sightings = sightings
         self._encode = encode
         self._local: LocalSessions = local or NoSessions()
+        self._drops = Drops(link, sightings.node)
         self.metrics = BrokerMetrics()
+
+    def close(self) -> None:
+        """Nothing that waits is told any more."""
+        self._drops.close()
 
     async def publish(self, batch: Sequence[Published]) -> None:
         """Pushes to sessions here, then to those elsewhere. Raises QueueUnavailable when the latter cannot be
@@ -150,15 +107,14 @@ class NodeBroker:
             raise
 
     async def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
-        """Every node checks again what the user may see. Raises QueueUnavailable."""
+        """Every node checks again what the user may see. Raises QueueUnavailable where others are told later."""
         await self.drop_users([user], conversation)
 
     async def drop_users(self, users: Collection[UserKey], conversation: ConversationId | None) -> None:
         """The same for many, in one round trip."""
         for user in users:
             self._local.drop_user(user, conversation)
-        frames = [bus.encode(bus.Dropped(self._sightings.node, user, conversation)) for user in users]
-        await self._link.run([("PUBLISH", bus.EVERYBODY, frame) for frame in frames])
+        await self._drops.tell(users, conversation)
 
     async def _send(self, parcels: Sequence[Parcel], changed: Sequence[MessageId]) -> None:
         node = self._sightings.node
@@ -177,8 +133,12 @@ class NodeBroker:
             for place, theirs in _by_place(parcels, places).items()
             for frame in (*again, *bus.pushes(node, theirs))
         ]
-        grown = [parcel for parcel in parcels if parcel.grew]
-        commands += [("PUBLISH", bus.EVERYBODY, frame) for frame in bus.pushes(node, grown)]
+        # Only where somebody listens for it; Redis knows that, and nobody is asked.
+        commands += [
+            ("PUBLISH", channel, frame)
+            for channel, grown in _by_growth(parcels).items()
+            for frame in bus.pushes(node, grown)
+        ]
         await self._link.run(commands)
         self.metrics.parcels_sent += len(parcels) if commands else 0
 
@@ -200,6 +160,7 @@ class Receiver:
         self._subscription: Subscription | None = None
         self._heard_at: list[float] = []
         """By line of the subscription."""
+        self._growth = Growth(local.rooms_here)
         self._moved = asyncio.Event()
         link.on_epoch(lambda _old, _new: self._moved.set())
 
@@ -213,6 +174,11 @@ class Receiver:
     def healthy(self) -> bool:
         """Whether what others send arrives here."""
         return self._subscription is not None and self.last_frame_age <= _SILENCE
+
+    async def hear(self, rooms: Collection[ConversationId]) -> None:
+        """Call it when users of these are here. On return it is heard when one of them grows. Where nothing can be
+        heard now, the sessions are told to catch up when it can."""
+        await self._growth.hear(rooms)
 
     async def listen(self, jitter: Callable[[], float] = random.random) -> None:
         """Receives. Never returns."""
@@ -274,10 +240,11 @@ class Receiver:
             self._metrics.subscriptions += 1
             self._heard_at = [time.monotonic()] * subscription.lines
             self._subscription = subscription
+            self._growth.begin(subscription)
+            growing = asyncio.create_task(
+                self._growth.keep(subscription, self._catch_up), name="broker-growth"
+            )
             try:
-                # What was sent before this moment may not have been heard.
-                self._local.catch_up()
-                self._presence.recheck()
                 heard = 0
                 while True:
                     line, payload = await subscription.receive()
@@ -288,6 +255,14 @@ class Receiver:
                         await asyncio.sleep(0)  # what is buffered is received without giving way
             finally:
                 self._subscription = None
+                self._growth.end()
+                growing.cancel()
+                await asyncio.gather(growing, return_exceptions=True)
+
+    def _catch_up(self) -> None:
+        """What was sent before this moment may not have been heard."""
+        self._local.catch_up()
+        self._presence.recheck()
 
     def _hear(self, payload: bytes) -> None:
         self._metrics.frames_heard += 1
@@ -339,6 +314,7 @@ async def open_broker(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        broker.close()
 
 
 def _parts(published: Published) -> Sequence[Published]:
@@ -347,6 +323,15 @@ def _parts(published: Published) -> Sequence[Published]:
     if not published.grew or not published.entries:
         return (published,)
     return (replace(published, grew=False), replace(published, entries=()))
+
+
+def _by_growth(parcels: Sequence[Parcel]) -> dict[str, list[Parcel]]:
+    """What tells of growth, in order, by the channel of its conversation."""
+    found: dict[str, list[Parcel]] = {}
+    for parcel in parcels:
+        if parcel.grew:
+            found.setdefault(bus.growth_of(parcel.conversation), []).append(parcel)
+    return found
 
 
 def _by_place(parcels: Sequence[Parcel], places: Mapping[int, Sequence[str]]) -> dict[str, list[Parcel]]:

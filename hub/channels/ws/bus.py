@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
+from zlib import crc32
 
 import msgspec
 
@@ -13,6 +14,8 @@ from hub.partitions import tag
 
 _ALL: Final = tag("n:all")
 EVERYBODY: Final = f"hub:all:{_ALL}"
+GROWTH_CHANNELS: Final = 16_384
+"""So many at most a node hears. Two conversations share one by chance, and then a node hears of both."""
 _FRAME_BYTES: Final = 262_144
 """About where a batch is cut into several frames: one that is too large would hold up all behind it."""
 
@@ -80,6 +83,12 @@ def channel_of(node: str) -> str:
 def echo_of(node: str) -> str:
     """A channel of this node in EVERYBODY's partition: whoever hears it hears EVERYBODY."""
     return f"hub:echo:{_ALL}:{node}"
+
+
+def growth_of(conversation: str) -> str:
+    """The channel of a read-diffused conversation: heard by nodes with sessions of its members. It is in EVERYBODY's
+    partition: so both come on one line, in the order in which they were sent, and a probe through it tells of both."""
+    return f"hub:grew:{_ALL}:{crc32(conversation.encode()) % GROWTH_CHANNELS}"
 
 
 def decode(payload: bytes) -> Frame | None:

@@ -110,5 +110,7 @@ PARTINGS = (
 OF_VIOLATION = {parting.code: parting for parting in (PROTOCOL_ERROR, INVALID_UTF8, FRAME_TOO_BIG)}
 """What a broken rule of the wire ends in, by its close code."""
 
-OF_REFUSAL = {parting.reason: parting for parting in (TOKEN_INVALID, TOKEN_REVOKED, TOKEN_EXPIRED)}
+OF_REFUSAL = {parting.reason: parting for parting in (TOKEN_INVALID, TOKEN_REVOKED, TOKEN_EXPIRED)} | {
+    "device_kicked": KICKED
+}
 """What a refused hello ends in, by the refusal's code; anything else is FORBIDDEN."""

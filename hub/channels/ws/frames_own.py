@@ -1,10 +1,10 @@
-"""Frames that only a user's own devices get: what the user keeps of a conversation, and contacts."""
+"""Frames about what a user keeps: of a conversation, and contacts. Only the user's own devices get them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 
 class ConversationState(Struct, frozen=True, tag_field="type", tag="conversation"):
@@ -14,6 +14,19 @@ class ConversationState(Struct, frozen=True, tag_field="type", tag="conversation
     conversation: str
     rev: int
     mine: dict[str, Any]
+
+
+class ListBatch(Struct, frozen=True, tag_field="type", tag="batch"):
+    """A page of the user's conversation list, as `GET /v1/conversations` has it. `next` is the `after` of the next
+    page, null at the end."""
+
+    id: str | int
+    conversations: list[Raw]
+    next: str | None
+
+
+class Stale(Struct, frozen=True, gc=False, tag_field="type", tag="stale"):
+    """What is not stored (`read`, `conversation`, `contact`) may have been missed: read the lists again."""
 
 
 class ContactChanged(Struct, frozen=True, tag_field="type", tag="contact"):

@@ -19,7 +19,8 @@ from hub.channels.ws.codes import ErrorCode, Parting
 from hub.channels.ws.connection import Connection
 from hub.channels.ws.frames import Behind, Error, encode_frame
 from hub.channels.ws.heads import Heads
-from hub.channels.ws.neighbours import ActionsApi, EngineApi, PresenceApi
+from hub.channels.ws.memberships import Memberships
+from hub.channels.ws.neighbours import ActionsApi, EngineApi, ListApi, PresenceApi
 from hub.channels.ws.node import Node
 from hub.channels.ws.perform import Performer
 from hub.channels.ws.polls import Polls
@@ -27,7 +28,8 @@ from hub.channels.ws.requests import Hello
 from hub.channels.ws.seats import Seat
 from hub.channels.ws.session import Acknowledge, Finish, Greet, Perform, Reply, Rules, Session
 from hub.channels.ws.sweep import Sweep
-from hub.core.errors import HubError, QueueUnavailable
+from hub.channels.ws.unheard import Unheard
+from hub.core.errors import QueueUnavailable
 from hub.core.message import Page, UserKey
 from hub.core.ports import Broker, People
 from hub.settings import Settings
@@ -57,6 +59,7 @@ class SocketGateway:
         settings: Settings,
         actions: ActionsApi | None = None,
         chat: ChatApi | None = None,
+        lists: ListApi | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.node = node
@@ -77,6 +80,7 @@ class SocketGateway:
             chat=None
             if chat is None
             else Chatting(chat=chat, people=people, body_bytes=settings.body_max_bytes),
+            lists=lists,
             people=people,
             presence=presence,
             broker=broker,
@@ -92,7 +96,8 @@ class SocketGateway:
             presence=presence,
             broker=broker,
             node=node,
-            heads=heads,
+            # Their own: pings do not wait for the queues of those who come back.
+            heads=Heads(engine.heads),
             rules=self._rules,
             settings=settings,
             dismiss=self.dismiss,
@@ -100,8 +105,10 @@ class SocketGateway:
         self._links: set[Connection] = set()
         self._sweep = Sweep(links=self._links, settings=settings, end=self.dismiss)
         self._greeting = 0
-        self._reading_rooms: dict[UserKey, bool] = {}
-        """Whose conversations are being read, and whether they must be read again."""
+        self._unheard = Unheard(lambda: list(node.seats), self.background)
+        self._memberships = Memberships(
+            node=node, people=people, presence=presence, background=self.background
+        )
         self.partings: Counter[str] = Counter()
         """How many were dismissed, by reason."""
         self._drained: asyncio.Task[None] | None = None
@@ -133,6 +140,11 @@ class SocketGateway:
             return "too_many_connections"
         most = max(64, self._settings.max_connections // _UNKNOWN_SHARE)
         return "too_many_unknown" if self._sweep.unknown + self._greeting >= most else None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether handshakes had better wait: there are hellos enough that do."""
+        return self._greeter.admission.crowded
 
     def connect(self, transport: asyncio.Transport, siblings: set[Any]) -> Connection:
         """The connection of an accepted handshake. `siblings` are the server's connections."""
@@ -298,49 +310,15 @@ class SocketGateway:
 
     def memberships_changed(self, user: UserKey) -> None:
         """The user joined or left a conversation."""
-        if user not in self._reading_rooms:
-            self.background.start(self._read_rooms(user), name="ws-rooms")
-        self._reading_rooms[user] = True
+        self._memberships.changed(user)
 
-    async def _read_rooms(self, user: UserKey) -> None:
-        """One reader a user: what changes meanwhile is read once more, so that the older answer is never the last."""
-        try:
-            while self._reading_rooms.get(user):
-                self._reading_rooms[user] = False
-                await self._enter_rooms(user)
-                await self._watch_less(user)
-        except HubError:
-            log.warning("rooms_not_read")
-        finally:
-            self._reading_rooms.pop(user, None)
+    def signals_doubted(self) -> None:
+        """Clients read again what they keep of it."""
+        self._unheard.doubt()
 
-    async def _enter_rooms(self, user: UserKey) -> None:
-        rooms = await self._people.read_diffused(user)
-        if not self.node.seats.of(user):
-            return
-        fresh = rooms.keys() - set(self.node.rooms.of(user))
-        self.node.rooms.put(user, rooms)
-        if fresh:
-            # What was said before it could be heard of here is asked for once more.
-            newest = await self._people.read_diffused(user)
-            for link in self.node.seats.of(user):
-                self.node.has_grown(link, {room: newest.get(room, 0) for room in fresh})
-                if link.session.hears:
-                    self.node.tell_missed(link)
-
-    async def _watch_less(self, user: UserKey) -> None:
-        """Who was taken out, or is blocked, hears no more of people whom they have nothing in common with."""
-        for link in self.node.seats.of(user):
-            watched = self.node.watchers.by(link)
-            if not watched or link.seat is None:
-                continue
-            names = await self._people.acquainted(user, link.seat.user.app, list(watched.values()))
-            # Read again: the client may have asked for others meanwhile, which was looked up later than this.
-            if self.node.watchers.by(link) is watched and len(names) < len(watched):
-                kept = {key: name for name, key in names.items()}
-                _, last = self.node.watchers.replace(link, kept)
-                if last:
-                    await self._quietly(self._presence.unwatch, last)
+    def memberships_doubted(self) -> None:
+        """Anybody may have."""
+        self._memberships.doubt()
 
     async def _quietly(self, tell: Callable[..., Any], what: Seat | list[UserKey]) -> None:
         try:

@@ -77,6 +77,11 @@ class Rooms:
             if not users:
                 del self._users[room]
 
+    @property
+    def known(self) -> Collection[ConversationId]:
+        """Conversations with a local member."""
+        return self._users.keys()
+
     def users(self, room: ConversationId) -> Collection[UserKey]:
         """Local members of a conversation."""
         return self._users.get(room, ())

@@ -104,6 +104,20 @@ class ActionsApi(Protocol):
         ...
 
 
+class ListApi(Protocol):
+    """A user's conversation list. Every conversation is the JSON that `GET /v1/conversations` shows of it."""
+
+    async def page(
+        self, user: EndUser, *, after: str | None, limit: int
+    ) -> tuple[Sequence[bytes], str | None]:
+        """A page, and the place after which the next one begins. Raises Refused cursor_invalid."""
+        ...
+
+    async def one(self, user: EndUser, conversation: ConversationId) -> bytes:
+        """One conversation. Raises NotFound where the user is not in it."""
+        ...
+
+
 class PresenceApi(Protocol):
     """Who is online, over all nodes. The questions may raise errors.QueueUnavailable."""
 

@@ -7,7 +7,7 @@ what comes for one socket within one call is one write.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -21,13 +21,12 @@ from hub.channels.ws.frames import Grew, News, PresenceNow, encode_frame, stamp,
 from hub.channels.ws.interests import Rooms, Watchers
 from hub.channels.ws.parcel import Parcel
 from hub.channels.ws.seats import Seats
+from hub.channels.ws.session import Phase
+from hub.channels.ws.unheard import STALE, is_kept
 from hub.core.message import ConversationId, MessageId, UserKey
 
 if TYPE_CHECKING:
     from hub.channels.ws.catchup import Recovery
-
-_MISSED_ROOMS: Final = 1_000
-"""Conversations remembered for a socket that is full; past it they are all mentioned when it drains."""
 
 
 class Attendant(Protocol):
@@ -39,6 +38,14 @@ class Attendant(Protocol):
 
     def memberships_changed(self, user: UserKey) -> None:
         """Read again which conversations the user is in."""
+        ...
+
+    def signals_doubted(self) -> None:
+        """What is not stored may not have been heard here."""
+        ...
+
+    def memberships_doubted(self) -> None:
+        """Read again which conversations everybody here is in."""
         ...
 
 
@@ -82,9 +89,14 @@ class Node:
         """Requests that wait for news of a user (long polls)."""
         self.on_forget: Callable[[Collection[MessageId]], None] | None = None
         """Who in this process remembers bodies."""
+        self.on_rooms: Callable[[Collection[ConversationId]], Awaitable[None]] | None = None
+        """Who hears of other nodes that these have grown, from the return on."""
         self._recovery: Recovery | None = None
         self._attendant: Attendant | None = None
         self._missed: dict[Connection, dict[ConversationId, int | None]] = {}
+        """Of sockets that are full or not welcomed yet: what grew. At most what `rooms` holds of their users."""
+        self._stale: set[Connection] = set()
+        """Sockets that were full when something was told that clients keep."""
 
     def attend(self, recovery: Recovery, attendant: Attendant) -> None:
         """A gateway is there."""
@@ -152,9 +164,12 @@ class Node:
             self._kick(users, frame)
             return
         whole = ws_frame(frame)
+        kept = is_kept(frame)
         for user in users:
             for link in self.seats.of(user):
                 self._tell(link, whole)
+                if kept and link.session.paused:
+                    self._stale.add(link)
 
     def _tell(self, link: Connection, whole: bytes) -> None:
         if link.session.hears:
@@ -181,6 +196,13 @@ class Node:
             if link.seat is not None:
                 for room in self.rooms.of(link.seat.user.key):
                     self._tell_growth(link, room, None, ws_frame(encode_frame(Grew(room, None))))
+        if self._attendant is not None:
+            self._attendant.memberships_doubted()
+            self._attendant.signals_doubted()
+
+    def rooms_here(self) -> Collection[ConversationId]:
+        """Read-diffused conversations of users who are here."""
+        return self.rooms.known
 
     def drop_user(self, user: UserKey, conversation: ConversationId | None) -> None:
         """A membership, or (None) what the user may do at all, has changed."""
@@ -225,21 +247,34 @@ class Node:
     def _tell_growth(self, link: Connection, room: ConversationId, seq: int | None, whole: bytes) -> None:
         if link.session.hears:
             link.write(whole)
-        elif link.session.paused:
+        elif link.session.paused or link.session.phase is Phase.GREETING:
             missed = self._missed.setdefault(link, {})
-            if room in missed or len(missed) < _MISSED_ROOMS:
-                missed[room] = seq
+            missed[room] = _newer(missed.get(room, 0), seq)
 
     def has_grown(self, link: Connection, rooms: Mapping[ConversationId, int]) -> None:
         """These have something that its user has not read; it is told with what it missed."""
-        grown: dict[ConversationId, int | None] = {room: seq for room, seq in rooms.items() if seq}
+        grown = {room: seq for room, seq in rooms.items() if seq}
         if grown and link.seat is not None:
-            self._missed.setdefault(link, {}).update(grown)
+            missed = self._missed.setdefault(link, {})
+            for room, seq in grown.items():
+                missed[room] = _newer(missed.get(room, 0), seq)
+
+    async def enter(self, user: UserKey, rooms: Collection[ConversationId]) -> Collection[ConversationId]:
+        """The user is in exactly these. Returns which of them are new, when all that grows from now on is heard
+        here: ask then for what was said before."""
+        fresh = set(rooms).difference(self.rooms.of(user))
+        self.rooms.put(user, rooms)
+        if self.on_rooms is not None and rooms:
+            await self.on_rooms(rooms)
+        return fresh
 
     def tell_missed(self, link: Connection) -> None:
         """The socket has drained: which conversations grew meanwhile."""
         for room, seq in self._missed.pop(link, {}).items():
             link.send(encode_frame(Grew(room, seq)))
+        if link in self._stale:
+            self._stale.discard(link)
+            link.send(STALE)
 
     # Coming and going
 
@@ -247,6 +282,7 @@ class Node:
         """The connection takes no more part. Returns whether it was its user's last, and who is watched by nobody
         any more. Twice is harmless."""
         self._missed.pop(link, None)
+        self._stale.discard(link)
         _, unwatched = self.watchers.replace(link, {})
         if link.seat is None:
             return False, unwatched
@@ -255,3 +291,8 @@ class Node:
         if last:
             self.rooms.drop(user)
         return last, unwatched
+
+
+def _newer(one: int | None, other: int | None) -> int | None:
+    """Of two numbers of a conversation; None, which says that there may be any, stays."""
+    return None if one is None or other is None else max(one, other)

@@ -30,9 +30,10 @@ from hub.channels.ws.frames import (
     sync_batch,
 )
 from hub.channels.ws.heads import Heads
-from hub.channels.ws.neighbours import ActionsApi, EngineApi, PresenceApi
+from hub.channels.ws.listing import list_batch
+from hub.channels.ws.neighbours import ActionsApi, EngineApi, ListApi, PresenceApi
 from hub.channels.ws.node import Node
-from hub.channels.ws.requests import Action, History, Ping, Read, Send, Sync, Typing, Watch
+from hub.channels.ws.requests import Action, Conversations, History, Ping, Read, Send, Sync, Typing, Watch
 from hub.channels.ws.seats import Seat
 from hub.channels.ws.session import Request
 from hub.core.errors import Forbidden, HubError, NotFound, QueueUnavailable, Unavailable
@@ -60,6 +61,7 @@ class Performer:
         engine: EngineApi,
         actions: ActionsApi | None,
         chat: Chatting | None,
+        lists: ListApi | None,
         people: People,
         presence: PresenceApi,
         broker: Broker,
@@ -72,6 +74,7 @@ class Performer:
         self._engine = engine
         self._actions = actions
         self._chat = chat
+        self._lists = lists
         self._people = people
         self._presence = presence
         self._broker = broker
@@ -99,6 +102,8 @@ class Performer:
                 self._start(link, request.id, partial(self._sync, link, seat, request))
             case History():
                 self._start(link, request.id, partial(self._history, link, seat, request))
+            case Conversations():
+                self._start(link, request.id, partial(self._list, link, seat, request))
             case Read():
                 conversation = ConversationId(request.conversation)
                 self._start(link, None, partial(self._engine.read, seat.user, conversation, request.seq))
@@ -295,6 +300,12 @@ class Performer:
             most_bytes=_ANSWER_BYTES,
         )
         self.answer(link, payload)
+
+    async def _list(self, link: Connection, seat: Seat, request: Conversations) -> None:
+        if self._lists is None:
+            raise Forbidden(ErrorCode.NOT_SUPPORTED, "This hub lists no conversations.")
+        batch = await list_batch(self._lists, seat.user, request, most_bytes=_ANSWER_BYTES)
+        self.answer(link, encode_frame(batch))
 
     def _pong(self, link: Connection, request: str | int, head: int | Exception) -> None:
         link.session.done()

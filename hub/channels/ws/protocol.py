@@ -10,13 +10,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from hub.channels.ws.turnstile import Turnstile
 from hub.settings import Settings
 
+HANDSHAKES: Final = 8
+"""Of sockets, in one turn of the event loop: thousands that come at once are not one turn of seconds."""
 TAKEOVER: Final = "hub.takeover"
 
 
@@ -33,6 +38,53 @@ class _Nothing:
 
 
 _NOTHING: Final = cast("asyncio.Transport", _Nothing())
+
+
+_LATER: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 5\r\nconnection: close\r\n\r\n"
+)
+
+
+class HubHttpProtocol(HttpToolsProtocol):
+    """uvicorn's, where who wants to open a socket stands in line. Requests do not: they pass those who wait."""
+
+    def __init__(self, *args: Any, line: Turnstile, longest: int, **options: Any) -> None:
+        """`longest` is how many may stand in the line."""
+        super().__init__(*args, **options)
+        self._line = line
+        self._longest = longest
+        self._in_line = False
+
+    def handle_websocket_upgrade(self) -> None:
+        """The head of a handshake has been read."""
+        if len(self._line) > self._longest:
+            self._later()
+        else:
+            self._in_line = True
+            self._line.enter(self._upgrade)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the socket."""
+        if not self._in_line:
+            super().data_received(data)
+        elif not self.transport.is_closing():
+            self.transport.abort()  # nobody may speak before the handshake is answered
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        if self._in_line:
+            self._later()
+        else:
+            super().shutdown()
+
+    def _upgrade(self) -> None:
+        self._in_line = False
+        if not self.transport.is_closing():
+            super().handle_websocket_upgrade()
+
+    def _later(self) -> None:
+        self.transport.write(_LATER)
+        self.transport.close()
 
 
 class HubWebSocketProtocol(WebSocketsSansIOProtocol):
@@ -60,10 +112,12 @@ class HubWebSocketProtocol(WebSocketsSansIOProtocol):
         cast("dict[str, Any]", self.scope["extensions"]).clear()
 
 
-def server_options(settings: Settings) -> dict[str, Any]:
-    """Arguments of `uvicorn.Config` that the gateway needs: its protocol, no compression, no timers of its own,
-    and a shutdown that does not wait for ever."""
+def server_options(settings: Settings, *, crowded: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """Arguments of `uvicorn.Config` that the gateway needs: its protocols, no compression, no timers of its own,
+    and a shutdown that does not wait for ever. While it is `crowded` no handshake begins."""
+    line = Turnstile(HANDSHAKES, held=crowded)
     return {
+        "http": partial(HubHttpProtocol, line=line, longest=settings.hello_backlog),
         "ws": HubWebSocketProtocol,
         "ws_max_size": settings.ws_max_frame,
         "ws_per_message_deflate": False,

@@ -27,6 +27,7 @@ from hub.core.identity import Platform
 
 MAX_PAGE: Final = 500
 MAX_WATCHED: Final = 200
+MAX_LISTED: Final = 100
 _MAX_NESTING: Final = 64
 
 # Exact in every JSON reader, and far beyond any queue.
@@ -105,6 +106,22 @@ class History(Struct, frozen=True, gc=False, tag_field="type", tag="history"):
             raise ValueError(message)
 
 
+class Conversations(Struct, frozen=True, gc=False, tag_field="type", tag="conversations"):
+    """A page of the user's conversation list: the first, or past the `next` of the last one. With `conversation` that
+    one alone."""
+
+    id: RequestId
+    conversation: ConversationKey | None = None
+    after: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 50
+
+    def __post_init__(self) -> None:
+        """One of the two."""
+        if self.conversation is not None and self.after is not None:
+            message = "give `conversation` or `after`, not both"
+            raise ValueError(message)
+
+
 class Read(Struct, frozen=True, gc=False, tag_field="type", tag="read"):
     """The person has read the conversation up to `seq`."""
 
@@ -152,7 +169,19 @@ class Action(Struct, frozen=True, tag_field="type", tag="action"):
 
 
 ClientFrame: TypeAlias = (
-    Hello | Send | Ack | Sync | History | Read | Typing | Watch | Ping | Bye | Action | ChatFrame
+    Hello
+    | Send
+    | Ack
+    | Sync
+    | History
+    | Conversations
+    | Read
+    | Typing
+    | Watch
+    | Ping
+    | Bye
+    | Action
+    | ChatFrame
 )
 
 _DECODER = msgspec.json.Decoder(ClientFrame)
@@ -182,6 +211,7 @@ KNOWN: Final = (
     "ack",
     "sync",
     "history",
+    "conversations",
     "read",
     "typing",
     "watch",

@@ -35,6 +35,11 @@ class SocketApp:
         """The server stops: sockets and long polls are answered now, not when their time is over."""
         self._gateway.going_down()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether handshakes had better wait."""
+        return self._gateway.crowded
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         if scope["type"] != "websocket":

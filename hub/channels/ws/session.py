@@ -16,7 +16,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hub.channels.ws import codes
-from hub.channels.ws.chat_requests import ChatFrame, ChatRequest, Edit
+from hub.channels.ws.chat_requests import ChatFrame, Edit
 from hub.channels.ws.codes import ErrorCode, Parting
 from hub.channels.ws.frames import Error, encode_frame
 from hub.channels.ws.requests import (
@@ -24,6 +24,7 @@ from hub.channels.ws.requests import (
     Action,
     Bye,
     ClientFrame,
+    Conversations,
     Hello,
     History,
     Malformed,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 _BYTES_PER_TOKEN: Final = 4_096
 _FAULTS: Final = 16
 
-Request: TypeAlias = Send | Sync | History | Read | Typing | Watch | Ping | Action | ChatFrame
+Request: TypeAlias = Send | Sync | History | Conversations | Read | Typing | Watch | Ping | Action | ChatFrame
 
 
 class Phase(Enum):
@@ -208,15 +209,13 @@ class Session:
         match frame:
             case Ack(seq):
                 return self._ack(seq)
-            case (
-                Send() | Sync() | History() | Read() | Typing() | Watch() | Ping() | Action() | ChatRequest()
-            ):
-                return self._request(frame)
             case Bye():
                 self.leave()
                 return Finish(codes.NORMAL)
             case Hello():
                 return _error(ErrorCode.ALREADY_GREETED, "one hello a connection", frame.id)
+            case _:
+                return self._request(frame)
 
     def _ack(self, seq: int) -> Acknowledge | Reply | None:
         newest = self.seen_q if self.hint else self.sent_q
