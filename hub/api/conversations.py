@@ -98,7 +98,7 @@ async def list_conversations(
     limit: Limit = 50,
     after: After = None,
 ) -> Response:
-    """List a user's conversations with last message and unread: the inbox first, then by last activity.
+    """List a user's conversations with last message and unread: pinned ones, the inbox, then by last activity.
 
     With an API key and no `?user=` it lists all conversations of the app, newest first. Pages are by last activity
     at the time of asking: a conversation that becomes active meanwhile moves to the front.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Request, Response
 
 from hub.api.answers import empty, listed, page_of, shown, write
 from hub.api.deps import Caller, Hub, Services, by_key, by_user, user_of
 from hub.api.live import LiveSession
-from hub.api.problems import Problem
 from hub.api.route import HubRoute
 from hub.api.schemas import After, Limit, Listing, PathDevice, PathUser
 from hub.api.schemas_devices import DeviceShown, Kick, Kicked, device_shown
@@ -27,6 +26,8 @@ KeyReader = Annotated[ApiCaller, by_key(Scope.USERS_READ)]
 KeyWriter = Annotated[ApiCaller, by_key(Scope.USERS_WRITE)]
 Reader = Annotated[EndUser, by_user(UserScope.READ)]
 Writer = Annotated[EndUser, by_user(UserScope.WRITE)]
+_KICK: Final = Kick(remove=False)
+"""What a kick without a body means."""
 
 
 @theirs.get("", operation_id="listDevices", response_model=Listing[DeviceShown])
@@ -47,18 +48,21 @@ async def list_my_devices(
 
 @theirs.post("/{device_id}/kick", operation_id="kickDevice", response_model=Kicked)
 async def kick_device(
-    hub: Hub, caller: KeyWriter, user_id: PathUser, device_id: PathDevice, body: Kick
+    hub: Hub, caller: KeyWriter, user_id: PathUser, device_id: PathDevice, body: Kick = _KICK
 ) -> Response:
-    """Close the sockets of a device, on every node (`bye` 4411 `kicked`), and forget it with `remove`.
+    """Close the sockets of a device, on every node (`bye` 4411 `kicked`). It is let in again with a token that is
+    issued later, also if it was away.
 
-    Its token holds on: sign the user out to refuse that too.
+    With `remove` it is forgotten instead, and comes back as a new one. Sign the user out to refuse a token altogether.
     """
-    return await _kick(hub, caller, await user_of(hub, caller.app, user_id), device_id, remove=body.remove)
+    user = await user_of(hub, caller.app, user_id)
+    return await _kick(hub, caller, user, device_id, remove=body.remove)
 
 
 @mine.post("/{device_id}/kick", operation_id="kickMyDevice", response_model=Kicked)
-async def kick_my_device(hub: Hub, caller: Writer, device_id: PathDevice, body: Kick) -> Response:
-    """Close the sockets of one of your devices, on every node (`bye` 4411 `kicked`), and forget it with `remove`."""
+async def kick_my_device(hub: Hub, caller: Writer, device_id: PathDevice, body: Kick = _KICK) -> Response:
+    """Close the sockets of one of your devices, on every node (`bye` 4411 `kicked`). It is let in again with a token
+    that is issued later; with `remove` it is forgotten instead."""
     return await _kick(hub, caller, caller.key, device_id, remove=body.remove)
 
 
@@ -97,16 +101,17 @@ async def _live(hub: Services, user: UserKey) -> Mapping[str, Sequence[LiveSessi
 
 
 async def _kick(hub: Services, caller: Caller, user: UserKey, device: str, *, remove: bool) -> Response:
-    """The row first: a hello that comes in between is of a new device, and closed with the others."""
+    """The row first: a hello that comes in between is refused, or of a new device and closed with the others."""
 
     async def forget(change: Change) -> Response:
         await change.remove_device(user, device)
         return empty()
 
-    if remove:
-        await write(hub, caller, forget)
-    elif await hub.directory.device(user, device) is None:
-        raise Problem("device_not_found", "There is no such device.")
+    async def mark(change: Change) -> Response:
+        await change.kick_device(user, device)
+        return empty()
+
+    await write(hub, caller, forget if remove else mark)
     try:
         sessions = await hub.doorman.kick(user, device)
     except QueueUnavailable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Response
 
@@ -25,10 +25,11 @@ router = APIRouter(prefix="/v1/conversations", tags=["groups"], route_class=HubR
 
 Writer = Annotated[Caller, by_either(Scope.CONVERSATIONS_WRITE, UserScope.WRITE)]
 Reader = Annotated[Caller, by_either(Scope.CONVERSATIONS_READ, UserScope.READ)]
+_ONESELF: Final = LeaveNew(user=None)
 
 
 @router.post("/{conversation_id}/join", operation_id="joinConversation", response_model=ConversationShown)
-async def join(hub: Hub, caller: Writer, conversation_id: HubId, body: LeaveNew) -> Response:
+async def join(hub: Hub, caller: Writer, conversation_id: HubId, body: LeaveNew = _ONESELF) -> Response:
     """Become a member of an open group, or follow an open thread. Twice is harmless."""
     user = (await person_of(hub, caller, body.user)).key
     conversation = ConversationId(conversation_id)
@@ -42,7 +43,7 @@ async def join(hub: Hub, caller: Writer, conversation_id: HubId, body: LeaveNew)
 @router.post(
     "/{conversation_id}/leave", operation_id="leaveConversation", status_code=204, response_class=Response
 )
-async def leave(hub: Hub, caller: Writer, conversation_id: HubId, body: LeaveNew) -> Response:
+async def leave(hub: Hub, caller: Writer, conversation_id: HubId, body: LeaveNew = _ONESELF) -> Response:
     """Leave a group, or follow a thread no more. The owner of a group with other members hands it over first; the last
     who leaves a group dissolves it."""
     user = (await person_of(hub, caller, body.user)).key

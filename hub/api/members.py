@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from hub.api.answers import IdempotencyKey, claim_of, listed, page_of
 from hub.api.conversations import changed, doer_of, new_members
 from hub.api.deps import Caller, Hub, Services, by_either, user_of
-from hub.api.problems import Problem
+from hub.api.problems import Fault, Problem
 from hub.api.route import HubRoute
 from hub.api.schemas import After, HubId, Limit, Listing, PathUser
 from hub.api.schemas_chat import ConversationShown, MembersAdd, MemberShown, RolePatch
@@ -143,7 +143,12 @@ async def _silence(
     conversation = ConversationId(conversation_id)
 
     async def work(change: Change) -> GroupChanged:
-        return await change.silence_member(conversation, user, until, by=doer_of(caller))
+        done = await change.silence_member(conversation, user, until, by=doer_of(caller))
+        # Last, so that who may not do it hears nothing else.
+        if until is not None and until <= hub.engine.clock():
+            detail = "`until` lies in the past. DELETE this to let the member speak again."
+            raise Problem("expired_already", detail, errors=[Fault("/until", "expired_already", detail)])
+        return done
 
     return await changed(hub, caller, work)
 
@@ -155,6 +160,6 @@ def _member(record: MemberRecord) -> MemberShown:
         role=record.role,
         joined_seq=record.joined_seq,
         read_seq=record.read_seq,
-        muted=record.muted,
+        silenced_until=record.silenced_until,
         joined_at=record.joined_at,
     )

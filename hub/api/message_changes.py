@@ -198,12 +198,12 @@ async def list_readers(
     after: After = None,
 ) -> Response:
     """List who has read a message, or who has not: its sender and who came later are left out. Who reads on meanwhile
-    may be listed twice."""
+    may be listed twice. In a large group a page may be short, or empty, and have a `next`."""
     doer = await _doer(hub, caller, user)
-    people = await hub.engine.chat.readers(
-        doer, MessageId(message_id), read=read, after=_place(after), limit=limit + 1
+    found = await hub.engine.chat.readers(
+        doer, MessageId(message_id), read=read, after=_place(after), limit=limit
     )
-    return _people(people, limit)
+    return _page(found.people, None if found.next is None else _mark(*found.next))
 
 
 async def _doer(hub: Services, caller: Caller, user: str | None) -> Doer:
@@ -230,13 +230,16 @@ def _changed(done: Accepted) -> Response:
 
 def _people(people: Sequence[Person], limit: int) -> Response:
     shown, more = people[:limit], len(people) > limit
-    following = _mark(shown[-1]) if more else None
+    return _page(shown, _mark(shown[-1].place, shown[-1].user) if more else None)
+
+
+def _page(shown: Sequence[Person], following: str | None) -> Response:
     rows = [{"user_id": person.user_id, "name": person.name} for person in shown]
-    return raw({"data": rows, "page": {"next": following, "has_more": more}})
+    return raw({"data": rows, "page": {"next": following, "has_more": following is not None}})
 
 
-def _mark(person: Person) -> str:
-    return base64.urlsafe_b64encode(b"%d:%d" % (person.place, person.user)).decode().rstrip("=")
+def _mark(place: int, user: int) -> str:
+    return base64.urlsafe_b64encode(b"%d:%d" % (place, user)).decode().rstrip("=")
 
 
 def _place(after: str | None) -> tuple[int, int]:

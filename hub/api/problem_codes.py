@@ -102,7 +102,7 @@ CATALOGUE: Mapping[str, Kind] = {
         "A direct conversation has two people: name the `sender`, or send a notification.",
     ),
     "recipients_required": Kind(422, "Recipients required", "`to` must name somebody."),
-    "expired_already": Kind(422, "Expired already", "`expires_at` lies in the past."),
+    "expired_already": Kind(422, "Expired already", "`expires_at` or `until` lies in the past."),
     "channel_unknown": Kind(
         422,
         "Channel unknown",
@@ -207,6 +207,7 @@ CATALOGUE: Mapping[str, Kind] = {
         "No such user",
         "There is no user of this id in your app. Chat needs an existing user; a notification makes unknown ones.",
     ),
+    "device_kicked": Kind(403, "Device shown out", "Its token is from before that: sign in again on it."),
     "device_not_found": Kind(404, "No such device", "The user has no device of this id."),
     "conversation_not_found": Kind(
         404,

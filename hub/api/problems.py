@@ -199,6 +199,8 @@ def faults_of(errors: Sequence[Mapping[str, Any]], body: object, names: frozense
 def _fault_of(error: Mapping[str, Any], body: object, names: frozenset[str]) -> Fault:
     where = list(error["loc"])
     kind = str(error["type"])
+    if kind == "missing" and where == ["body"]:
+        return Fault("", "missing", "A JSON body is needed, and `Content-Type: application/json`.")
     origin = where.pop(0) if where and where[0] in {"body", "query", "path", "header"} else "body"
     pointer = pointer_of(where, body) if origin == "body" else f"{origin}:{where[0] if where else ''}"
     if kind in _SHAPES:

@@ -58,8 +58,10 @@ async def pull_queue(
     conversation list, and go on from `page.next`.
     """
     person = await person_of(hub, caller, user)
+    known = None if device is None else await hub.directory.device(person.key, device)
+    if known is not None and person.was_shown_out(known.kicked_at):
+        raise Problem("device_kicked", "This device was shown out after its token was issued.")
     if after is None:
-        known = None if device is None else await hub.directory.device(person.key, device)
         after = 0 if known is None else known.cursor
     if wait is None or hub.polls is None:
         page = await hub.engine.sync(person.key, after=after, limit=limit)

@@ -47,7 +47,7 @@ def check_media_type(request: Request) -> None:
     """Raises Problem for a body that is not called JSON: a form of a foreign page must not pass for a request."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     # Without a body there is nothing to misunderstand: its absence is a fault of the schema's kind.
-    empty = request.headers.get("content-length") == "0"
+    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
     if given == "application/json" or given.endswith("+json") or (empty and not given):
         return
     raise Problem("media_type_unsupported", "Send the body as `Content-Type: application/json`.")

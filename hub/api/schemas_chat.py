@@ -68,7 +68,7 @@ _MEMBER: Final[dict[str, Any]] = {
     "role": "member",
     "joined_seq": 0,
     "read_seq": 5,
-    "muted": False,
+    "silenced_until": None,
     "joined_at": "2026-03-01T01:00:00Z",
 }
 
@@ -244,7 +244,7 @@ class ConversationShown(Shown):
 
 
 class MemberShown(Shown):
-    """A member. Messages up to `joined_seq` were before their time."""
+    """A member. Messages up to `joined_seq` were before their time; nothing is said before `silenced_until`."""
 
     model_config = example(_MEMBER, title="Member")
 
@@ -253,7 +253,7 @@ class MemberShown(Shown):
     role: str
     joined_seq: int
     read_seq: int
-    muted: bool
+    silenced_until: datetime | None
     joined_at: datetime
 
 

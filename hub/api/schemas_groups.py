@@ -70,7 +70,7 @@ class OwnerPut(Strict):
 class SilencePut(Strict):
     """Until when the member may not speak."""
 
-    model_config = example({"until": "2026-03-01T12:00:00+08:00"})
+    model_config = example({"until": "2030-03-01T12:00:00+08:00"})
 
     until: Moment
 

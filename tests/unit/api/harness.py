@@ -41,10 +41,12 @@ from hub.core.scopes import APP_SCOPES, EVERY_SCOPE
 from hub.core.search import MessageSearch
 from hub.core.templates import TemplateBook
 from hub.media.folder import FolderStore
+from hub.redis_link import open_redis
 from hub.settings import Settings
 from hub.store.directory_sql import DirectoryRooms, SqlDirectory, directory_rooms
 from hub.store.memory_queue import MemorySequencer, MemoryTail
 from hub.store.people import SqlPeople
+from hub.store.plan1 import Plan1Store
 from hub.store.schema import metadata
 from hub.store.sql import SqlStore
 from hub.store.sql_chat import SqlChat
@@ -287,8 +289,9 @@ async def open_world(
                 await connection.run_sync(metadata.create_all)
         database = Database(engine, timeout=timedelta(seconds=10))
         clock, broker = Clock(), Broker()
-        rooms = directory_rooms(database, settings, clock=clock, new_id=new_id)
-        store = SqlStore(database, settings, clock=clock)
+        store = await _store_of(settings, database, clock, stack)
+        elsewhere = store.elsewhere if isinstance(store, Plan1Store) else None
+        rooms = directory_rooms(database, settings, clock=clock, new_id=new_id, elsewhere=elsewhere)
         folder = Path(await asyncio.to_thread(mkdtemp, prefix="hub-media-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         files = FolderStore(folder)
@@ -337,6 +340,14 @@ async def open_world(
             key = await change.issue_key(MINE, "后台", APP_SCOPES, None)
             their_key = await change.issue_key(THEIRS, "后台", APP_SCOPES, None)
         yield World(app, hub, database, broker, clock, http, admin.secret, key.secret, their_key.secret)
+
+
+async def _store_of(settings: Settings, database: Database, clock: Clock, stack: AsyncExitStack) -> SqlStore:
+    """The store of either plan."""
+    if settings.store == "sql":
+        return SqlStore(database, settings, clock=clock)
+    link = await stack.enter_async_context(open_redis(settings.redis))
+    return Plan1Store(database, settings, link, clock=clock)
 
 
 def new_id(prefix: str) -> str:

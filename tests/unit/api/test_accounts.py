@@ -10,6 +10,9 @@ from hub.core.accounts import Account, AccountId, ProviderTemplate, TemplateKind
 from hub.core.errors import Refused, Unavailable
 from tests.unit.api.harness import World
 
+PLANS = ["plan2"]
+"""Nothing here is about where messages are."""
+
 SECRET, TOKEN, KEY, NEW_KEY = "5ecret" * 5, "Tk9Xq3", "k" * 43, "n" * 43
 ACCOUNTS = "/v1/wechat/accounts"
 OFFICIAL = {

@@ -10,6 +10,9 @@ from hub.api.origins import may_return
 from hub.core.accounts import AccountId, GrantKey
 from tests.unit.api.harness import MINE, World, open_world, sqlite_url
 
+PLANS = ["plan2"]
+"""Nothing here is about where messages are."""
+
 ACCOUNTS = "/v1/wechat/accounts"
 
 

@@ -13,6 +13,9 @@ import pytest
 from hub.api import Readiness
 from tests.unit.api.harness import World
 
+PLANS = ["plan2"]
+"""Nothing here is about where messages are."""
+
 STATIC = Path(__file__).parents[3] / "hub" / "api" / "static"
 
 

@@ -39,7 +39,7 @@ async def test_a_kick_closes_and_a_removal_forgets(world: World) -> None:
     await world.post("/v1/users/ann/devices/phone/kick", {"remove": True})
     assert (await world.get("/v1/me/devices", token))["data"] == []
     assert world.hub.door.kicked == [(key, "phone")] * 2
-    answer = await world.call("POST", "/v1/me/devices/phone/kick", token, json={})
+    answer = await world.call("POST", "/v1/me/devices/phone/kick", token)
     assert (answer.status_code, answer.json()["code"]) == (404, "device_not_found")
 
 

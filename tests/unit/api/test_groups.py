@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,18 @@ async def test_silence_over_rest_says_until_when(world: World) -> None:
     answer = await world.call("POST", f"{path}/messages", token, json={"body": {"text": "x"}})
     assert (answer.status_code, answer.json()["code"]) == (403, "member_silenced")
     assert until.isoformat() in answer.json()["detail"]
+    members = (await world.call("GET", f"{path}/members")).json()["data"]
+    silent = {one["user_id"]: one["silenced_until"] for one in members}
+    assert datetime.fromisoformat(silent["mem"]) == until
+    assert silent["low"] is None
+    assert not any("muted" in one for one in members), "who mutes a group is nobody else's business"
     await world.call("DELETE", f"{path}/members/mem/silence")
+    answer = await world.call("PUT", f"{path}/members/mem/silence", json={"until": "2020-01-01T00:00:00Z"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "expired_already")
+    members = (await world.call("GET", f"{path}/members")).json()["data"]
+    assert not any(one["silenced_until"] for one in members)
+    answer = await world.call("POST", f"{path}/messages", token, json={"body": {"text": "x"}})
+    assert answer.status_code == 201
     await world.call("PUT", f"{path}/silence")
     answer = await world.call("POST", f"{path}/messages", token, json={"body": {"text": "x"}})
     assert answer.json()["code"] == "group_silenced"
@@ -204,7 +215,7 @@ async def test_a_dissolved_group_is_read_and_left(world: World) -> None:
     for who in (token, world.key):
         answer = await world.call("POST", f"{path}/messages", who, json={"body": {"text": "x"}})
         assert (answer.status_code, answer.json()["code"]) == (409, "conversation_dissolved")
-    assert (await world.call("POST", f"{path}/leave", await world.token("own"), json={})).status_code == 204
+    assert (await world.call("POST", f"{path}/leave", await world.token("own"))).status_code == 204
     assert (await told(world, group))[-3:] == ["dissolved", "left", "owner"]
 
 

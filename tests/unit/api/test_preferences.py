@@ -13,6 +13,9 @@ from hub.core.message import AppId
 from hub.core.preferences import parse
 from tests.unit.api.harness import World
 
+PLANS = ["plan2"]
+"""Nothing here is about where messages are."""
+
 WANTED: dict[str, Any] = {
     "channels": {"wechat_mp": False},
     "categories": {"marketing": False, "news": {"channels": {"miniprogram": False}}},

@@ -15,6 +15,9 @@ from hub.api.problems import pointer_of
 from hub.core.errors import Unavailable
 from tests.unit.api.harness import World
 
+PLANS = ["plan2"]
+"""Nothing here is about where messages are."""
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -42,6 +45,9 @@ async def test_what_the_framework_refuses_is_a_problem_too(world: World) -> None
         "media_type_unsupported",
     )
     assert (await world.call("POST", "/v1/tokens/", json={})).status_code == 404
+    bare = _problem(await world.call("POST", "/v1/tokens"), 422, "request_invalid")
+    needed = "A JSON body is needed, and `Content-Type: application/json`."
+    assert bare["errors"] == [{"pointer": "", "code": "missing", "detail": needed}]
 
 
 @pytest.mark.parametrize(

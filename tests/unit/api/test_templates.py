@@ -15,6 +15,9 @@ from tests.fakes.channel import ScriptedChannel
 from tests.fakes.templated import TemplatedChannel
 from tests.unit.api.harness import World
 
+PLANS = ["plan2"]
+"""Nothing here is about where messages are."""
+
 TODO: dict[str, Any] = {
     "texts": {
         "zh-CN": {"title": "待审批:{{ title }} ✈️", "text": "{{ who.name }} {{ at | datetime }}"},

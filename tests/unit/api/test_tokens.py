@@ -14,6 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.unit.api.harness import World
 
+PLANS = ["plan2"]
+"""Nothing here is about where messages are."""
+
 PUBLIC = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 

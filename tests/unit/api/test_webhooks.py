@@ -16,6 +16,9 @@ from hub.webhooks.signing import key_of
 from tests.fakes.channel import ScriptedChannel
 from tests.unit.api.harness import MINE, World
 
+PLANS = ["plan2"]
+"""Nothing here is about where messages are."""
+
 URL = "https://oa.example.com/hooks/hub"
 
 
