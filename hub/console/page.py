@@ -21,20 +21,26 @@ _FILES: Final = frozenset(
         "bubble.js",
         "cards.js",
         "changes.js",
+        "chat.js",
+        "composer.js",
         "console.css",
         "dom.js",
+        "files.js",
         "frames.js",
         "health.js",
         "hub-client.js",
         "icon.svg",
         "ledger.js",
         "main.js",
+        "manage.js",
         "notices.js",
         "notify.js",
         "outbox.js",
+        "people.js",
         "phone.css",
         "phone.js",
         "pulls.js",
+        "search.js",
         "story.js",
         "talks.js",
         "thread.js",
@@ -47,7 +53,8 @@ _FILES: Final = frozenset(
 _HEADERS: Final = {
     # Trusted types: not even a mistake of ours can turn text into markup.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+        "connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -49,7 +50,9 @@ async def make_group(page: Page, title: str, members: str) -> None:
     await page.type("#group-members-left", members)
     await page.press("Enter", 13)
     current = f"document.querySelector('{PHONE} .talk[data-kind=group][aria-current] b')?.textContent"
-    await page.until(f"{current} === {json.dumps(title)} && !document.querySelector('{PHONE} .new-group').open")
+    await page.until(
+        f"{current} === {json.dumps(title)} && !document.querySelector('{PHONE} .new-group').open"
+    )
 
 
 def bubble(text: str) -> str:
@@ -120,7 +123,12 @@ async def test_what_is_said_and_changed_in_a_group_is_seen_live_and_after_a_relo
         await say(two, "one", "a mistake")
         await one.until(bubble("a mistake"))
         await do(two, "a mistake", "recall")
-        await one.until(f"!{bubble('a mistake')} && {bubble('Taken back')}")
+        await one.until(f"!{bubble('a mistake')} && {bubble(f'{ben} took a message back')}")
+        await two.until(bubble("你撤回了一条消息"))
+        await two.run(f"{bubble('你撤回了一条消息')}.querySelector('.how button').click()")
+        written = f"document.querySelector('{PHONE} .composer input')"
+        await two.until(f"{written}.value === 'a mistake' && document.activeElement === {written}")
+        await two.run(f"void ({written}.value = '')")
         await do(one, "Yes", "hide")
         await one.until(f"!{bubble('Yes')}")
         assert await two.run(f"Boolean({bubble('Yes')})")
@@ -144,7 +152,7 @@ async def test_what_is_said_and_changed_in_a_group_is_seen_live_and_after_a_relo
             assert '{"' not in shown
         assert not await one.run(f"Boolean({bubble('Yes')})")
         await two.until(f"{bubble('Yes')}.querySelector('.quote').textContent === '{ann}：{noon}'")
-        await two.until(bubble("消息已撤回"))
+        await two.until(bubble("你撤回了一条消息"))
 
 
 async def test_what_is_kept_of_a_conversation_is_shown_in_the_list(
@@ -171,6 +179,47 @@ async def test_what_is_kept_of_a_conversation_is_shown_in_the_list(
         await one.until(bubble("half a thought"))
         await one.until(f"{row}.querySelector('.last').textContent.endsWith(': half a thought')")
         await one.until(f"!{row}.classList.contains('drafted')")
+
+
+async def test_two_browsers_of_one_person_show_the_same_list(
+    hub: Cluster, tmp_path: Path, pair: tuple[str, str]
+) -> None:
+    """What she reads, sends, pins, mutes, drafts and takes back in one is seen in the other, without a reload."""
+    ann, _ = pair
+    async with two_pages(hub, tmp_path, (ann, ann), ("en-US", "en-US")) as (one, two):
+        await make_group(one, "First", f"{ann}-friend")
+        await make_group(one, "Second", f"{ann}-friend")
+        rows = f"[...document.querySelectorAll('{PHONE} .talk[data-kind=group]')]"
+        shown = f"JSON.stringify({rows}.map(b => b.innerText))"
+        row = f"{rows}.find(b => b.textContent.startsWith('First'))"
+
+        async def same(also: str) -> None:
+            for page in (one, two):
+                await page.until(also)
+            await two.until(f"{shown} === {json.dumps(await one.run(shown))}")
+
+        await same(f"{rows}.length === 2")
+        place = await one.run(f"{row}.dataset.talk")
+        url = f"{hub.url('web')}/v1/conversations/{place}/messages"
+        said = {"sender": f"{ann}-friend", "body": {"text": "Noon?"}, "mentions": [ann]}
+        await asyncio.to_thread(hub.request, "POST", url, said)
+        await same(f"{row}.querySelector('.count')?.textContent === '1' && {row}.querySelector('.mention')")
+        await same(f"{rows}[0] === {row}")
+        await one.run(f"{row}.click()")
+        await one.until(f"{row}.getAttribute('aria-current')")
+        await one.click(f"{PHONE} .bar button:nth-of-type(1)")
+        await same(f"!{row}.querySelector('.count') && !{row}.querySelector('.mention')")
+        await one.click(f"{PHONE} [data-own=pinned]")
+        await same(f"{row}.querySelector('.pin')")
+        await one.click(f"{PHONE} [data-own=muted]")
+        await same(f"{row}.querySelector('.mute')")
+        await say(one, "one", "At one")
+        await same(f"{row}.querySelector('.last').textContent.endsWith(': At one')")
+        await do(one, "At one", "recall")
+        await same(f"{row}.querySelector('.last').textContent === 'Taken back'")
+        await one.type(f"{PHONE} .composer input", "half a thought")
+        await one.run(f"document.querySelector('{PHONE} .talk[data-kind=all]').click()")
+        await same(f"{row}.querySelector('.last').textContent === 'Draft: half a thought'")
 
 
 async def test_the_menu_of_a_message_is_for_the_keyboard_too(

@@ -2,6 +2,7 @@
 
 const BASE = new URL("./", document.baseURI);
 const WITHIN = 10_000;
+const UPLOADED_WITHIN = 300_000;
 
 /** What went wrong, in the words of the problem document where there is one. */
 export class Problem extends Error {
@@ -35,9 +36,22 @@ export async function call(bearer, method, path, body) {
   return found;
 }
 
-async function fetched(path, init) {
+/** Upload a file; gives what the hub keeps of it. */
+export async function upload(bearer, file) {
+  const headers = { Authorization: `Bearer ${bearer}`, "Content-Type": file.type || "application/octet-stream" };
+  const path = `v1/media?name=${encodeURIComponent(file.name ?? "")}`;
+  const answer = await fetched(path, { method: "POST", headers, body: file }, UPLOADED_WITHIN);
+  const found = await json(answer);
+  if (!answer.ok) throw new Problem(answer.status, found);
+  return found;
+}
+
+/** The address behind a link of the hub's, which may live under a path; links elsewhere stay as they are. */
+export const address = (url) => (url.startsWith("/") ? new URL(url.slice(1), BASE).href : url);
+
+async function fetched(path, init, within = WITHIN) {
   try {
-    return await fetch(new URL(path, BASE), { ...init, cache: "no-store", signal: AbortSignal.timeout(WITHIN) });
+    return await fetch(new URL(path, BASE), { ...init, cache: "no-store", signal: AbortSignal.timeout(within) });
   } catch (error) {
     throw new Problem(0, { detail: error.message, code: "unreachable" });
   }

@@ -1,13 +1,17 @@
 // One message on a phone: what it says now, what it answers, its reactions, and what may be done with it.
 
 import { el, set } from "./dom.js";
+import { captionOf, hasFiles, shownFiles } from "./files.js";
 import { steps } from "./ledger.js";
 import { glimpse, noticed, told } from "./notices.js";
 import { locale, t } from "./words.js";
 
 const EMOJIS = ["👍", "❤️", "😂", "🎉"];
 
-/** `world`: {self, peer, ledger, cards, name(user), quoted(id), act(verb, message, extra)}. */
+/**
+ * `world`: {self, peer, ledger, cards, name(user), group(conversation), quoted(id), everything(), act(verb, message, extra),
+ * token(), readers(message)}.
+ */
 export class Bubble {
   constructor(message, world) {
     this.message = message;
@@ -28,14 +32,16 @@ export class Bubble {
     this.who = el("span");
     this.quote = el("span", { class: "quote", hidden: true });
     this.title = el("strong", { class: "title" });
+    this.files = el("span", { class: "files", hidden: true });
     this.text = el("span", { class: "text" });
+    this.read = el("span", { class: "readers", hidden: true, role: "status" });
     this.reactions = el("span", { class: "reactions" });
     this.time = el("time", { datetime: this.moment.toISOString() });
     this.state = el("span", { class: "how" });
     this.more = el("button", { type: "button", class: "more", "aria-expanded": "false", onclick: () => this.#toggle() }, "⋯");
     this.menu = el("div", { class: "menu", role: "group", hidden: true, onkeydown: (event) => event.key === "Escape" && this.#close() });
     const meta = el("span", { class: "meta" }, this.state, this.time, this.more);
-    this.node.append(this.who, this.quote, this.title, this.text, this.reactions, meta, this.menu);
+    this.node.append(this.who, this.quote, this.title, this.files, this.text, this.reactions, meta, this.read, this.menu);
     if (this.card) this.world.cards?.place(this.node, this.message.body);
   }
 
@@ -62,8 +68,10 @@ export class Bubble {
     this.node.classList.toggle("recalled", this.gone);
     if (this.gone) this.node.querySelector(".decision")?.remove();
     const { title, text } = told(message);
+    const files = !this.gone && hasFiles(message);
+    this.#renderFiles(files);
     set(this.title, title);
-    set(this.text, this.gone ? t("recalled") : text);
+    this.#renderText(this.gone ? this.#recalled() : files ? captionOf(message) : text);
     this.title.hidden = !title;
     this.text.hidden = !this.text.textContent;
     set(this.time, this.moment.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" }));
@@ -74,6 +82,33 @@ export class Bubble {
     this.menu.setAttribute("aria-label", t("message_actions"));
     if (this.gone) this.open = false;
     this.#renderMenu();
+  }
+
+  #renderFiles(some) {
+    const shown = some ? JSON.stringify(this.message.body.media) : "";
+    this.files.hidden = !some;
+    if (shown === this.shows) return;
+    this.shows = shown;
+    this.files.replaceChildren(...(some ? shownFiles(this.message, this.world.token) : []));
+  }
+
+  /** The words, with those pointed at who are meant. */
+  #renderText(text) {
+    const names = (this.message.mentions ?? []).flatMap((one) => (one === "@all" ? ["@all", "@所有人"] : [`@${one}`, `@${this.world.name(one)}`]));
+    const shown = JSON.stringify([text, names]);
+    if (shown === this.words) return;
+    this.words = shown;
+    const at = names.sort((one, other) => other.length - one.length).map((one) => one.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
+    const parts = at.length ? text.replaceAll("＠", "@").split(new RegExp(`(${at.join("|")})`, "u")) : [text];
+    this.text.replaceChildren(...parts.map((part, index) => (index % 2 ? el("span", { class: "at" }, part) : part)));
+  }
+
+  #recalled() {
+    const { message: { sender, recalledBy: by }, world } = this;
+    if (by === undefined) return t("recalled");
+    if (by === world.self && this.mine) return t("recalled_mine");
+    const named = (one) => (one ? world.name(one) : t("system"));
+    return t(by === sender ? "recalled_by" : "recalled_of", { by: named(by), user: named(sender) });
   }
 
   #whoSays(group) {
@@ -111,11 +146,23 @@ export class Bubble {
     if (message.pinned) mark("pinned");
     if (message.edited_at && !this.gone) mark("edited");
     if (!this.mine && (message.mentions ?? []).some((one) => one === world.self || one === "@all")) mark("mentioned");
+    if (this.gone && this.mine && message.before) {
+      marks.push(el("button", { type: "button", class: "inline", onclick: () => world.act("again", message, {}) }, t("edit_again")));
+    }
     if (problem) marks.push(el("span", { class: "problem" }, message.id ? problem : t("state_failed", { detail: problem })));
     else if (this.mine && !this.gone) {
       marks.push(message.id ? steps(world.ledger.state(message.id)) : el("span", { class: "steps" }, t("state_sending")));
+      if (message.id && world.group(message.conversation)) marks.push(this.#readBy(world.ledger.readers(message.id).length));
     }
     this.state.replaceChildren(...marks);
+  }
+
+  #readBy(n) {
+    const show = async () => {
+      if (this.read.hidden) set(this.read, await this.world.readers(this.message));
+      this.read.hidden = !this.read.hidden;
+    };
+    return el("button", { type: "button", class: "inline read-by", onclick: show }, t("read_by", { n }));
   }
 
   #toggle() {
@@ -145,10 +192,12 @@ export class Bubble {
     const item = (verb, words, extra, { label = null, danger = false } = {}) =>
       el("button", { type: "button", class: danger ? "small danger" : "small", "data-verb": verb, "aria-label": label, onclick: () => this.#do(verb, extra) }, words);
     const own = this.mine && !this.card;
+    const passed = !this.card && message.kind !== "card";
     const list = [
       ...EMOJIS.map((emoji) => item("react", emoji, { emoji, added: !mine.includes(emoji) }, { label: t("react_with", { emoji }) })),
       item("reply", t("reply")),
       own && message.kind === "text" && !message.forward_of ? item("edit", t("edit")) : null,
+      passed ? item("forward", t("forward")) : null,
       item("pin", t(message.pinned ? "unpin" : "pin"), { added: !message.pinned }),
       own ? item("recall", t("recall"), {}, { danger: true }) : null,
       item("hide", t("hide"), {}, { danger: true }),

@@ -36,8 +36,12 @@ export class Messages {
       return { changed: gone, recount: [] };
     }
     const kept = this.#held.get(control.reply_to ?? body?.message);
+    if (kept?.kind === "recalled" && kind === "recall") {
+      kept.recalledBy = body.by; // read again, a message does not say it
+      return { changed: [kept], recount: [] };
+    }
     if (!kept || kept.kind === "recalled") return { changed: [], recount: [] };
-    if (kind === "recall") this.#empty(kept);
+    if (kind === "recall") this.#empty(kept, body);
     else if (kind === "edit") this.#edit(kept, control);
     else if (kind === "pin") kept.pinned = Boolean(body.added);
     else if (kind === "reaction" && kept.counted) return { changed: [], recount: [kept] };
@@ -46,8 +50,9 @@ export class Messages {
     return { changed: [kept], recount: [] };
   }
 
-  #empty(kept) {
-    Object.assign(kept, { kind: "recalled", body: {}, mentions: [], reply_to: undefined, forward_of: undefined, pinned: false });
+  #empty(kept, { by = kept.recalledBy } = {}) {
+    const before = kept.kind === "text" ? kept.body : kept.before; // for who wants to say it again
+    Object.assign(kept, { kind: "recalled", recalledBy: by, before, body: {}, mentions: [], reply_to: undefined, forward_of: undefined, pinned: false });
     kept.reactions.clear();
   }
 

@@ -18,7 +18,7 @@ export { Refused };
 
 const SUBPROTOCOL = "hub.v1";
 const FOR_GOOD = new Set([1000, 1002, 1003, 1007, 1009, 4400, 4401, 4407, 4409, 4410, 4411]);
-const PASSED_ON = new Set(["read", "presence", "typing", "behind", "conversation", "contact"]);
+const PASSED_ON = new Set(["read", "presence", "typing", "behind", "conversation", "contact", "stale"]);
 const CHANGES = new Set(["recall", "edit", "reaction", "pin", "hidden", "card", "notice"]);
 const OPEN_WITHIN = 10_000;
 const ACK_AFTER = 150;
@@ -28,7 +28,7 @@ const LONGEST_PAUSE = 30_000;
 
 /**
  * Events: `state` {state, reason, retryMs}, `frame` {out, frame}, `welcome`, `read`, `presence`, `typing`, `grew`, `news`,
- * `behind`, `conversation`, `contact`, `acked` {seq}, `error`; and after a control message was applied, its kind: `recall`,
+ * `behind`, `conversation`, `contact`, `stale`, `acked` {seq}, `error`; and after a control message was applied, its kind: `recall`,
  * `edit`, `reaction`, `pin`, `hidden`, `card`, `notice`. Each is a CustomEvent with the facts in `detail`.
  * States: off, connecting, live, waiting, refused.
  */
@@ -121,6 +121,11 @@ export class HubClient extends Verbs {
   /** A page of a conversation: {after} or {before}, and {limit}. */
   history(conversation, range = {}) {
     return this.#request({ type: "history", conversation, ...range });
+  }
+
+  /** A page of the conversation list, {conversations, next}: the first, or past {after}; with {conversation} that one. */
+  conversations(range = {}) {
+    return this.#request({ type: "conversations", ...range });
   }
 
   // the connection

@@ -34,10 +34,19 @@ export class Ledger extends EventTarget {
     this.dispatchEvent(new CustomEvent("raised", { detail: { id, state } }));
   }
 
+  /** Who of those that are known to have read so far has read this message. */
+  readers(id) {
+    const message = this.#messages.get(id);
+    const has = (one) => one.conversation === message.conversation && one.seq >= message.seq && one.reader !== message.sender;
+    return message ? this.#read.filter(has).map((one) => one.reader) : [];
+  }
+
   readUpTo(cursor) {
     const same = (one) => one.conversation === cursor.conversation && one.reader === cursor.reader;
+    if (this.#read.some((one) => same(one) && one.seq >= cursor.seq)) return;
     this.#read = [...this.#read.filter((one) => !same(one)), cursor];
     for (const id of this.#messages.keys()) this.#apply(id, cursor);
+    this.dispatchEvent(new CustomEvent("counted", { detail: { conversation: cursor.conversation } }));
   }
 
   #apply(id, { conversation, seq, reader }) {

@@ -1,8 +1,9 @@
 // The list of a user's conversations, and the little form that makes a group.
 
 import { el } from "./dom.js";
+import { split } from "./manage.js";
 import { glimpse } from "./notices.js";
-import { t } from "./words.js";
+import { explained, locale, t } from "./words.js";
 
 /** The conversations on one phone. `chosen(id)` is called with the one that the person picks, null for all. */
 export class Talks {
@@ -13,12 +14,12 @@ export class Talks {
   #name;
   #self;
 
-  constructor({ self, name, pick, side, create }) {
+  constructor({ self, name, pick, side, create, search }) {
     this.#self = self;
     this.#name = name;
     this.#pick = pick;
     this.#list = el("ul", { class: "talk-list" });
-    this.root = el("nav", { class: "talks", "data-t-label": "conversations" }, this.#list, new GroupForm(side, create).root);
+    this.root = el("nav", { class: "talks", "data-t-label": "conversations" }, this.#list, el("div", { class: "more-talks" }, search, new GroupForm(side, create).root));
   }
 
   get chosen() {
@@ -65,7 +66,7 @@ export class Talks {
     const facts = { type: "button", class: draft ? "talk drafted" : "talk", "data-talk": one.id ?? "", "data-kind": one.kind ?? "all" };
     const current = this.#chosen === one.id ? "true" : null;
     return el("li", {}, el("button", { ...facts, "aria-current": current, onclick: () => this.#pick(one.id) },
-      el("b", {}, title), el("span", { class: "last" }, last), ...badges));
+      el("b", {}, title), el("span", { class: "last" }, last), ...badges, one.last_message ? el("time", {}, lately(one.last_message.at)) : null));
   }
 
   #last(one) {
@@ -88,6 +89,13 @@ export class Talks {
   }
 }
 
+/** The time of today, the day of what is older. */
+function lately(value) {
+  const at = new Date(value);
+  const today = at.toDateString() === new Date().toDateString();
+  return today ? at.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" }) : at.toLocaleDateString(locale(), { month: "numeric", day: "numeric" });
+}
+
 /** The words of a draft, whichever way some client has kept it. */
 export function drafted(mine) {
   const draft = mine?.draft;
@@ -99,17 +107,19 @@ export function drafted(mine) {
 export class TalkTools {
   #chosen = null;
 
-  constructor(own) {
+  constructor(own, manage) {
     const button = (name, state) => el("button", { type: "button", class: "small", "data-own": name, onclick: () => own(this.#chosen.id, state(this.#chosen.mine)) });
     this.facts = el("span", { class: "facts" });
     this.pin = button("pinned", (mine) => ({ pinned: !mine.pinned_at }));
     this.mute = button("muted", (mine) => ({ muted: !mine.muted }));
-    this.root = el("div", { class: "tools", hidden: true }, this.facts, this.pin, this.mute);
+    this.manage = manage;
+    this.root = el("div", { class: "tools", hidden: true }, this.facts, this.pin, this.mute, manage.toggle);
   }
 
   render(chosen, title) {
     this.#chosen = chosen;
     this.root.hidden = !chosen;
+    this.manage.render(chosen);
     if (!chosen) return;
     const inbox = chosen.kind === "inbox";
     this.facts.textContent = inbox ? title : `${title} · ${t("members", { n: chosen.member_count })}`;
@@ -129,11 +139,11 @@ class GroupForm {
       event.preventDefault();
       problem.textContent = "";
       try {
-        await create(title.value.trim(), members.value.split(/[,，、;；\n]/).map((one) => one.trim()).filter(Boolean));
+        await create(title.value.trim(), split(members.value));
         title.value = members.value = "";
         this.root.open = false;
       } catch (error) {
-        problem.textContent = error.message;
+        problem.textContent = explained(error);
       }
     };
     const pair = (name, node) => el("div", { class: "field" }, el("label", { for: node.id, "data-t": name }), node);

@@ -3,7 +3,7 @@
 import { Bubble } from "./bubble.js";
 import { Messages } from "./changes.js";
 import { el } from "./dom.js";
-import { t } from "./words.js";
+import { explained, t } from "./words.js";
 
 const CONTROL = new Set(["recall", "edit", "reaction", "pin", "hidden"]);
 
@@ -24,8 +24,13 @@ export class Thread {
     this.look = look;
     this.#world = { ...world, quoted: (id) => this.#lookUp(id), everything: () => this.#chosen === null };
     const raised = ({ detail }) => this.#bubbles.get(detail.id)?.render();
+    const counted = ({ detail }) => this.#own(detail.conversation).forEach((bubble) => bubble.render());
     world.ledger.addEventListener("raised", raised);
-    this.#off = () => world.ledger.removeEventListener("raised", raised);
+    world.ledger.addEventListener("counted", counted);
+    this.#off = () => {
+      world.ledger.removeEventListener("raised", raised);
+      world.ledger.removeEventListener("counted", counted);
+    };
   }
 
   end() {
@@ -41,24 +46,24 @@ export class Thread {
   }
 
   /** A message of one's own that the hub has not answered yet. */
-  pending(clientMsgId, body, { conversation, replyTo }) {
-    const message = { sender: this.#world.self, kind: "text", body, at: new Date(), conversation, reply_to: replyTo };
+  pending(clientMsgId, body, { conversation, replyTo, mentions, kind = "text" }) {
+    const message = { sender: this.#world.self, kind, body, mentions, at: new Date(), conversation, reply_to: replyTo };
     this.#add(clientMsgId, message, (node) => this.#insert(node, null));
   }
 
   /** The hub has committed it. */
-  confirm(clientMsgId, ok) {
+  confirm(clientMsgId, ok, { kind, body }) {
     this.#world.ledger.note({ id: ok.message, conversation: ok.conversation, seq: ok.seq, sender: this.#world.self });
     const bubble = this.#bubbles.get(clientMsgId);
     if (!bubble) return;
     if (bubble.message.id) return;
-    this.#identify(bubble, { ...bubble.message, id: ok.message, conversation: ok.conversation, seq: ok.seq });
+    this.#identify(bubble, { ...bubble.message, kind, body, id: ok.message, conversation: ok.conversation, seq: ok.seq });
   }
 
-  failed(key, detail) {
+  failed(key, error) {
     const bubble = this.#bubbles.get(key);
     if (!bubble) return;
-    bubble.problem = detail;
+    bubble.problem = explained(error);
     bubble.render();
   }
 
@@ -81,11 +86,22 @@ export class Thread {
     if (moved || (entry.q !== undefined && bubble.node.dataset.q === undefined)) place(bubble.node);
   }
 
-  /** Messages of a history and what they answer, oldest first. */
-  history(entries, quoted) {
+  /** Messages of a history and what they answer, oldest first; `earlier` ones leave the person where they are. */
+  history(entries, quoted, { earlier = false } = {}) {
+    const below = this.#list.scrollHeight - this.#list.scrollTop;
     for (const one of quoted) this.#quoted.set(one.id, one);
     for (const one of entries) this.entry(one);
-    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#list.scrollTop = earlier ? this.#list.scrollHeight - below : this.#list.scrollHeight;
+  }
+
+  /** Bring a message into view and point at it; false where it is not here. */
+  locate(id) {
+    const node = this.#bubbles.get(id)?.node;
+    if (!node?.isConnected || node.hidden) return false;
+    this.#list.querySelector(".located")?.classList.remove("located");
+    node.classList.add("located");
+    this.#list.scrollTop += node.getBoundingClientRect().top - this.#list.getBoundingClientRect().top - this.#list.clientHeight / 3;
+    return true;
   }
 
   /** Words of the page's own, such as a rebase. */
@@ -134,6 +150,10 @@ export class Thread {
       this.relabel();
     }, () => {});
     return undefined;
+  }
+
+  #own(conversation) {
+    return [...new Set(this.#bubbles.values())].filter(({ mine, message }) => mine && message.conversation === conversation);
   }
 
   #identify(bubble, entry) {

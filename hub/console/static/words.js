@@ -109,6 +109,10 @@ const WORDS = {
   card_sent: ["Sent; waiting for the business system …", "已提交，等待业务系统处理…"],
   card_refused: ["The business system refused: {reason}", "业务系统未接受：{reason}"],
   recalled: ["Taken back", "消息已撤回"],
+  recalled_mine: ["You took a message back", "你撤回了一条消息"],
+  recalled_by: ["{by} took a message back", "{by} 撤回了一条消息"],
+  recalled_of: ["{by} took back a message of {user}", "{by} 撤回了 {user} 的一条消息"],
+  edit_again: ["Write it again", "重新编辑"],
 
   conversations: ["Conversations", "会话"],
   everything: ["Whole queue", "整条队列"],
@@ -148,6 +152,49 @@ const WORDS = {
   replying: ["Reply to {text}", "回复 {text}"],
   editing: ["Editing: {text}", "正在编辑：{text}"],
   cancel: ["Cancel", "取消"],
+  forward: ["Forward", "转发"],
+  forwarding: ["Forward to …: choose a conversation ({text})", "转发给…：在列表里选择会话（{text}）"],
+  read_by: ["read by {n}", "{n} 人已读"],
+  readers: ["Read: {has}. Not yet: {not}.", "已读：{has}。未读：{not}。"],
+  earlier: ["Earlier messages", "更早的消息"],
+  attach: ["Send a picture or a file", "发送图片或文件"],
+  mention_whom: ["Whom to mention", "要提醒谁"],
+  file_save: ["Save {name}", "保存 {name}"],
+  file_larger: ["{name}: larger or smaller", "{name}：放大或缩小"],
+  file_gone: ["{name} cannot be shown: {detail}", "{name} 无法显示：{detail}"],
+
+  search: ["Search", "搜索"],
+  search_hint: ["Words in messages", "消息里的字词"],
+  search_found: ["Messages found", "找到的消息"],
+  search_count: ["Found: {n}", "找到 {n} 条"],
+  search_none: ["Nothing found.", "没有找到。"],
+  search_more: ["More", "更多"],
+
+  announced: ["📢 {text}", "📢 公告：{text}"],
+  manage: ["Group", "群管理"],
+  manage_title: ["Name of the group", "群名称"],
+  manage_announce: ["Announcement", "群公告"],
+  manage_invite: ["Bring in, with commas between", "邀请成员，用逗号分隔"],
+  manage_add: ["Invite", "邀请"],
+  save: ["Save", "保存"],
+  manage_members: ["Members", "群成员"],
+  manage_member: ["What to do with {user}", "管理 {user}"],
+  manage_silent: ["silenced until {until}", "禁言至 {until}"],
+  manage_make_admin: ["Make admin", "设为管理员"],
+  manage_make_member: ["No admin any more", "取消管理员"],
+  manage_silence: ["Silence for 10 minutes", "禁言 10 分钟"],
+  manage_unsilence: ["May speak again", "解除禁言"],
+  manage_transfer: ["Hand the group over", "转让群主"],
+  manage_kick: ["Take out", "移出群聊"],
+  manage_silence_all: ["Only owner and admins speak", "全员禁言"],
+  manage_unsilence_all: ["Everybody may speak", "解除全员禁言"],
+  manage_invite_admins: ["Only admins invite", "仅管理员可邀请"],
+  manage_invite_members: ["Every member invites", "所有成员可邀请"],
+  manage_leave: ["Leave the group", "退出群聊"],
+  manage_dissolve: ["Dissolve the group", "解散群聊"],
+  manage_sure: ["{what}? Press again", "{what}？再按一次确认"],
+  dissolved_silent: ["The group has been dissolved.", "群聊已解散。"],
+
   inbox_silent: ["Nobody writes here: these are notifications.", "这里是通知，不能发消息。"],
 
   kind_image: ["[Picture]", "[图片]"],
@@ -184,6 +231,42 @@ const WORDS = {
   notice_dissolved: ["{by} dissolved the group", "{by} 解散了群聊"],
   notice_fanout_read: ["The group is large now: messages are read from its history", "群成员较多，消息改为从历史读取"],
   notice_fanout_write: ["The group is smaller again: messages come by themselves", "群成员减少，消息恢复直接推送"],
+
+  // what the hub refuses, for who does not read its English
+  code_action_unknown: ["This button does not exist any more.", "该操作已不存在。"],
+  code_blocked: ["This user does not take messages from you.", "对方拒收了你的消息。"],
+  code_body_invalid: ["This cannot be sent as it is.", "消息内容不符合要求。"],
+  code_conversation_dissolved: ["The group has been dissolved.", "群聊已解散。"],
+  code_conversation_not_found: ["You are not in this conversation.", "会话不存在，或你不在其中。"],
+  code_disconnected: ["Not connected.", "未连接。"],
+  code_edit_window_over: ["It is too late to edit this.", "已超过可编辑的时间。"],
+  code_conversation_full: ["The group is full.", "群成员已满。"],
+  code_group_silenced: ["Only the owner and the admins may speak now.", "已开启全员禁言，仅群主和管理员可发言。"],
+  code_media_empty: ["The file is empty.", "文件是空的。"],
+  code_media_too_large: ["The file is too large.", "文件太大。"],
+  code_media_type_mismatch: ["The file is not what its name says.", "文件内容与类型不符。"],
+  code_media_unknown: ["There is no such file.", "文件不存在或无权使用。"],
+  code_member_not_found: ["This user is not in the group.", "该用户不在群里。"],
+  code_member_silenced: ["You are silenced.", "你已被禁言。"],
+  code_message_not_found: ["This message is not there any more.", "消息不存在。"],
+  code_not_searchable: ["This hub has no search.", "该消息中心没有搜索功能。"],
+  code_owner_must_transfer: ["Hand the group over before you leave it, or dissolve it.", "请先转让群主再退出，或解散群聊。"],
+  code_emoji_invalid: ["This is no emoji.", "这不是表情。"],
+  code_reaction_limit: ["There are 20 different emojis already.", "这条消息的表情种类已满。"],
+  code_pin_limit: ["Too many messages are pinned.", "置顶的消息太多了。"],
+  code_removed_before: ["Whoever was taken out comes back by an admin only.", "被移出的成员只能由管理员重新邀请。"],
+  code_search_empty: ["There is no word in it to look for.", "没有可搜索的字词。"],
+  code_store_unavailable: ["The hub cannot store this now; try again.", "暂时无法保存，请稍后再试。"],
+  code_overloaded: ["The hub has too much to do; try again.", "系统繁忙，请稍后再试。"],
+  code_rate_limited: ["Too fast; wait a moment.", "操作太快，请稍候。"],
+  code_read_only: ["You may read here, but not write.", "你在这里只能阅读。"],
+  code_recall_window_over: ["It is too late to take this back.", "已超过可撤回的时间。"],
+  code_role_too_low: ["Your role does not allow this.", "你的角色没有这个权限。"],
+  code_too_large: ["Too large.", "内容太大。"],
+  code_unavailable: ["The hub cannot do this now; try again.", "暂时无法处理，请稍后再试。"],
+  code_unreachable: ["The hub cannot be reached.", "无法连接到消息中心。"],
+  code_user_not_found: ["There is no such user.", "没有这个用户。"],
+  code_request_invalid: ["Something in it is not right.", "填写的内容有误。"],
 
   notify: ["Send a notification", "发送通知"],
   notify_hint: ["As a business system does: POST /v1/notifications.", "与业务系统的做法相同：POST /v1/notifications。"],
@@ -235,6 +318,12 @@ export function t(key, facts = {}) {
 }
 
 export const known = (key) => key in WORDS;
+
+/** Why something failed: the hub's own words, which are English, and for who reads Chinese the page's where it has some. */
+export function explained(error) {
+  const key = `code_${error.code}`;
+  return lang === "zh" && known(key) ? t(key) : error.message;
+}
 
 /** Call now and after every change of the language, until the function that it gives back is called. */
 export function onLanguage(work) {
