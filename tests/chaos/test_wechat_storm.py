@@ -186,4 +186,6 @@ def judge(database: Path, ledger: dict[str, Any], chaos: dict[str, Any], people:
         histories[delivery].append(state)
     for delivery, history in histories.items():
         for before, after in zip([None, *history], history, strict=False):
-            assert after in LEGAL[before], f"{delivery}: {history}"
+            # A receipt of the try that got lost may come while the next one waits for its worker.
+            told = before == "queued" and "attempting" in history and after in LEGAL["accepted"]
+            assert told or after in LEGAL[before], f"{delivery}: {history}"

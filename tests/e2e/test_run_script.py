@@ -25,6 +25,8 @@ from tests.e2e.terminal import Terminal, processes_with
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "run"
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
+"""The environment without what tests and people have told a hub."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def hub(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         [sys.executable, "-P", "-m", "hub.cli", *arguments],
         cwd="/",
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**PLAIN, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -126,7 +128,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**PLAIN, "PYTHONPATH": str(ROOT)},
     )
     heavy = {
         "pydantic",

@@ -85,6 +85,7 @@ class Nodes:
         self.town = town
         self.alive: list[Node] = []
         self.devices: list[Device] = []
+        self.groups: list[ConversationId] = []
         self._owners = owners
         self._all: list[Node] = []
 
@@ -94,11 +95,24 @@ class Nodes:
         self._all.append(node)
         await node.start()
         node.pushed = self._pushed
+        await self._listen(node)
         if place is None:
             self.alive.append(node)
         else:
             self.alive[place] = node
         return node
+
+    async def founded(self, group: ConversationId) -> None:
+        """There is a group: every node hears when it grows."""
+        self.groups.append(group)
+        for node in self.alive:
+            if node.alive:
+                await self._listen(node)
+
+    async def _listen(self, node: Node) -> None:
+        """As if one who is in all of them were there."""
+        assert node.hub.gateway is not None
+        await node.own(node.hub.gateway.node.enter(UserKey(0), self.groups))
 
     async def close(self) -> None:
         """Close all, the dead ones too."""
@@ -244,6 +258,7 @@ class At:
         made = await self._change(
             lambda c: c.create_group(GroupWrite(title="群"), members, by=self._as(owner))
         )
+        await self._nodes.founded(made.record.id)
         return made.record.id
 
     async def add(

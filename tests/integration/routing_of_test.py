@@ -153,10 +153,12 @@ def channels() -> tuple[ScriptedChannel, ScriptedChannel, ScriptedChannel]:
 
 
 @asynccontextmanager
-async def open_scene(folder: Path, database_url: str, redis_server: RedisServer) -> AsyncIterator[Scene]:
+async def open_scene(
+    folder: Path, storage: tuple[str, dict[str, Any]], redis_server: RedisServer
+) -> AsyncIterator[Scene]:
     """On an empty database and an empty Redis."""
     redis_server.flush()
     parts = channels()
-    settings = test_settings(folder, database_url, redis_server.url)
+    settings = test_settings(folder, storage[0], redis_server.url).model_copy(update=storage[1])
     async with open_rig(settings, *parts, retry=RetryPolicy(attempts=3)) as rig:
         yield Scene(rig, *parts)

@@ -73,8 +73,8 @@ async def cards(world: World, user: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-async def world(tmp_path: Any) -> AsyncIterator[World]:
-    async with open_world(sqlite_url(tmp_path)) as opened:
+async def world(tmp_path: Any, plan: dict[str, Any]) -> AsyncIterator[World]:
+    async with open_world(sqlite_url(tmp_path), **plan) as opened:
         yield opened
 
 

@@ -19,7 +19,7 @@ from hub.settings import Settings
 from tasks.app import make_app
 from tasks.queue import CeleryExecutor
 from tests.fakes.channel import ScriptedChannel
-from tests.services import RedisServer, start_redis
+from tests.services import ChosenRedis, start_chosen_redis
 from tests.services.process import Process
 from tests.support.cluster import SECRET
 from tests.support.engine import Rig, open_rig
@@ -45,14 +45,14 @@ class Worker(Process):
 
 
 @contextmanager
-def worker(directory: Path, settings: Settings, redis: RedisServer, pool: str) -> Iterator[Process]:
+def worker(directory: Path, settings: Settings, redis: ChosenRedis, pool: str) -> Iterator[Process]:
     """A worker with beat that delivers into `directory/provider`."""
     (directory / "provider").mkdir(exist_ok=True)
     log = directory / "worker.log"
     environment = {
         "HUB_DATA_DIR": directory,
         "HUB_DATABASE_URL": settings.database_url,
-        "HUB_REDIS_URL": redis.url,
+        **redis.environment,
         "HUB_SECRET_KEY": SECRET,
         "HUB_DELIVERY_LEASE": "2",
         "HUB_DELIVERY_BATCH": "20",
@@ -76,11 +76,12 @@ def worker(directory: Path, settings: Settings, redis: RedisServer, pool: str) -
         process.stop()
 
 
-def settings_for(directory: Path, redis: RedisServer) -> Settings:
+def settings_for(directory: Path, redis: ChosenRedis) -> Settings:
     return Settings(
         data_dir=directory,
         database_url=f"sqlite+aiosqlite:///{directory / 'hub.db'}",
         redis_url=redis.url,
+        broker_url=redis.broker_url,
         delivery_lease=timedelta(seconds=2),
         delivery_batch=20,
     )
@@ -100,7 +101,7 @@ async def until_accepted(rig: Rig, provider: Path, count: int) -> None:
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
 @pytest.mark.timeout(120)
 async def test_killing_workers_loses_no_delivery(tmp_path: Path, pool: str) -> None:
-    with start_redis(tmp_path) as redis:
+    with start_chosen_redis(tmp_path) as redis:
         settings = settings_for(tmp_path, redis)
         executor = CeleryExecutor(make_app(settings), batch=settings.delivery_batch)
         async with open_rig(settings, ScriptedChannel("folder"), executor=executor) as rig:
@@ -119,13 +120,13 @@ async def test_killing_workers_loses_no_delivery(tmp_path: Path, pool: str) -> N
 
 @pytest.mark.timeout(120)
 async def test_a_broker_that_comes_back_empty_loses_no_delivery(tmp_path: Path) -> None:
-    with start_redis(tmp_path) as redis:
+    with start_chosen_redis(tmp_path) as redis:
         settings = settings_for(tmp_path, redis)
         executor = CeleryExecutor(make_app(settings), batch=settings.delivery_batch)
         async with open_rig(settings, ScriptedChannel("folder"), executor=executor) as rig:
             for _ in range(5):
                 await rig.engine.submit(rig.notice(*USERS, policy=POLICY))
             await rig.engine.drain()
-            redis.flush()
+            redis.broker.flush()
             with worker(tmp_path, settings, redis, "threads"):
                 await until_accepted(rig, tmp_path / "provider", 100)

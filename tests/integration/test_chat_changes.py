@@ -67,10 +67,13 @@ class Town:
 
 @pytest.fixture(params=["write", "read"])
 async def town(
-    request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    storage: tuple[str, dict[str, Any]],
+    redis_server: RedisServer,
 ) -> AsyncIterator[Town]:
     redis_server.flush()
-    settings = test_settings(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}", redis_server.url)
+    settings = test_settings(tmp_path, storage[0], redis_server.url).model_copy(update=storage[1])
     async with open_rig(settings) as here, open_rig(settings, fresh=False) as there:
         yield Town(here, there, await here.group(1, 2, 3, fanout=request.param))
 
@@ -251,8 +254,8 @@ async def test_readers_are_counted_from_cursors(town: Town) -> None:
     await town.here.engine.read(bob, town.group, 1)
     counts = await town.here.engine.chat.reader_counts(ALICE, said)
     assert (counts.read, counts.unread) == (1, 1)
-    people = await town.here.engine.chat.readers(CAROL, said, read=True, after=(0, 0), limit=9)
-    assert [person.user_id for person in people] == ["u2"]
+    page = await town.here.engine.chat.readers(CAROL, said, read=True, after=(0, 0), limit=9)
+    assert ([person.user_id for person in page.people], page.next) == (["u2"], None)
 
 
 async def test_a_node_that_missed_the_news_forgets_by_itself(town: Town) -> None:

@@ -18,9 +18,9 @@ from tests.unit.api.harness import MINE, World, open_world
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
+async def world(storage: tuple[str, dict[str, Any]]) -> AsyncIterator[World]:
     """The API on an empty database of each kind."""
-    async with open_world(database_url) as opened:
+    async with open_world(storage[0], **storage[1]) as opened:
         await opened.users("ann", "bob", "eve")
         yield opened
 
@@ -221,7 +221,16 @@ async def _fill(world: World, user: UserKey, other: UserKey, *, conversations: i
             await connection.execute(insert(tables["message"]), rows[start : start + 5_000])
 
 
-async def test_a_page_costs_the_same_statements_and_no_scan(world: World) -> None:
+@pytest.fixture
+async def in_sql(database_url: str) -> AsyncIterator[World]:
+    """The same where messages are rows."""
+    async with open_world(database_url) as opened:
+        await opened.users("ann", "bob", "eve")
+        yield opened
+
+
+async def test_a_page_costs_the_same_statements_and_no_scan(in_sql: World) -> None:
+    world = in_sql
     keys = await world.hub.directory.user_keys(MINE, ["ann", "bob"])
     ann, bob = keys["ann"], keys["bob"]
     async with world.database.reading() as connection:
@@ -252,8 +261,9 @@ def _harmless(step: str) -> bool:
     return any(name in step for name in ("json_each", "listed", "own", "newer", "CONSTANT"))
 
 
-async def test_only_the_newest_messages_are_ever_looked_at(world: World) -> None:
+async def test_only_the_newest_messages_are_ever_looked_at(in_sql: World) -> None:
     """The counts of a conversation stop at the window, whatever lies below it."""
+    world = in_sql
     keys = await world.hub.directory.user_keys(MINE, ["ann", "bob"])
     await _fill(world, keys["ann"], keys["bob"], conversations=1, messages=450)
     page = await world.hub.directory.conversations_of(MINE, keys["ann"], PageRequest(10))
@@ -265,3 +275,50 @@ async def test_only_the_newest_messages_are_ever_looked_at(world: World) -> None
             await connection.execute(text("UPDATE message SET control = 1 WHERE seq > 230"))
         page = await world.hub.directory.conversations_of(MINE, keys["ann"], PageRequest(10))
         assert page.items[0].last is None
+
+
+async def test_the_inbox_has_its_place_in_the_list_whatever_the_pages(world: World) -> None:
+    ann = await world.token("ann")
+    rooms = [await world.group("ann", "bob", title=f"{number}") for number in range(5)]
+    await world.post("/v1/notifications", {"to": [{"user_id": "ann"}], "content": {"title": "审批"}})
+    (inbox,) = [id_ for id_, one in (await _list(world, ann)).items() if one["kind"] == "inbox"]
+
+    async def pin(id_: str, pinned: bool) -> None:
+        await world.call("PATCH", f"/v1/conversations/{id_}/me", ann, json={"pinned": pinned})
+
+    async def listed(limit: int) -> list[str]:
+        found: list[str] = []
+        path = f"/v1/conversations?limit={limit}"
+        page = await world.get(path, ann)
+        while True:
+            found += [one["id"] for one in page["data"]]
+            if page["page"]["next"] is None:
+                return found
+            page = await world.get(f"{path}&after={page['page']['next']}", ann)
+
+    whole: list[str] = []
+    for id_, pinned in ((None, True), (rooms[1], True), (rooms[3], True), (inbox, True), (rooms[0], True)):
+        if id_ is not None:
+            await pin(id_, pinned)
+        whole = await listed(100)
+        assert len(whole) == 6
+        for limit in (1, 2, 3, 4, 6):
+            assert await listed(limit) == whole, (id_, limit)
+    assert whole[:4] == [rooms[0], inbox, rooms[3], rooms[1]]
+    await pin(inbox, False)
+    assert (await listed(2))[:4] == [rooms[0], rooms[3], rooms[1], inbox]
+
+
+async def test_who_hides_the_newest_message_has_the_conversation_where_the_last_one_that_is_left_puts_it(
+    world: World,
+) -> None:
+    ann, bob = await world.token("ann"), await world.token("bob")
+    one, other = await world.group("ann", "bob"), await world.group("ann", "bob")
+    for place in (one, other):
+        await _say(world, bob, {"conversation": place}, "先")
+    newest = await _say(world, bob, {"conversation": one}, "后")
+    first = [row["id"] for row in (await world.get("/v1/conversations", ann))["data"]]
+    await world.post("/v1/messages/hide", {"messages": [newest["id"]]}, ann)
+    rows = [row for row in (await world.get("/v1/conversations", ann))["data"] if row["kind"] == "group"]
+    assert (first[0], [row["id"] for row in rows]) == (one, [other, one])
+    assert [row["last_message"]["body"] for row in rows] == [{"text": "先"}] * 2

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,10 +88,12 @@ async def called(channel: ScriptedChannel) -> None:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, database_url: str, redis_server: RedisServer) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path: Path, storage: tuple[str, dict[str, Any]], redis_server: RedisServer
+) -> AsyncIterator[Scene]:
     redis_server.flush()
     first, second = ScriptedChannel("first", repeatable=False), ScriptedChannel("second")
-    settings = test_settings(tmp_path, database_url, redis_server.url)
+    settings = test_settings(tmp_path, storage[0], redis_server.url).model_copy(update=storage[1])
     retry = RetryPolicy(attempts=3, base=timedelta(seconds=2), cap=timedelta(seconds=10))
     async with open_rig(settings, first, second, retry=retry) as rig:
         yield Scene(rig, first, second)

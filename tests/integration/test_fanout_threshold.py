@@ -1,26 +1,22 @@
-"""A conversation crosses the fan-out limit both ways while messages flow; and what a message to a large one costs."""
+"""A conversation crosses the fan-out limit both ways while messages flow."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, insert, select
-from sqlalchemy.engine import Engine
 
 from hub.core.conversation import Fanout
 from hub.core.groups import GroupWrite
-from hub.core.message import Accepted, ConversationId, ToConversation, UserKey
-from hub.core.records import NewMember
+from hub.core.message import Accepted, ConversationId, UserKey
 from hub.settings import Settings
-from hub.store.schema import metadata
 from tests.integration.group_town import Town, adding, doer, leaving, open_town, people, removing
 from tests.services import RedisServer
 from tests.support.engine import APP, test_settings
@@ -29,10 +25,10 @@ LIMIT = 6
 
 
 @pytest.fixture
-def settings(tmp_path: Path, database_url: str, redis_server: RedisServer) -> Settings:
+def settings(tmp_path: Path, storage: tuple[str, dict[str, Any]], redis_server: RedisServer) -> Settings:
     redis_server.flush()
-    made = test_settings(tmp_path, database_url, redis_server.url)
-    return made.model_copy(update={"fanout_limit": LIMIT})
+    made = test_settings(tmp_path, storage[0], redis_server.url)
+    return made.model_copy(update={"fanout_limit": LIMIT, **storage[1]})
 
 
 @asynccontextmanager
@@ -170,113 +166,6 @@ async def test_named_users_have_it_in_their_queue_and_the_others_hear_that_it_gr
         assert [[e.user_seq for e in p.entries] for p in again] == [
             [e.user_seq for e in p.entries] for p in both
         ]
-
-
-# What it costs
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """Every statement that goes through SQLAlchemy meanwhile."""
-    heard: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        heard.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield heard
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-
-
-async def rows(town: Town) -> dict[str, int]:
-    """How many rows each table has."""
-    found: dict[str, int] = {}
-    async with town.rig.store.database.reading() as connection:
-        for name, table in metadata.tables.items():
-            found[name] = int(await connection.scalar(select(func.count()).select_from(table)) or 0)
-    return found
-
-
-async def commands(town: Town) -> int:
-    """How many commands Redis has done."""
-    told = await town.rig.link.ask("INFO", "stats")
-    text = told.decode() if isinstance(told, bytes) else str(told)
-    (line,) = [line for line in text.splitlines() if line.startswith("total_commands_processed:")]
-    return int(line.split(":")[1])
-
-
-async def crowd(town: Town, first: int, count: int) -> None:
-    """Users, straight into their table."""
-    rows_ = [
-        {
-            "id": number,
-            "app_id": APP,
-            "user_id": f"u{number}",
-            "name": "",
-            "locale": "zh-CN",
-            "timezone": "Asia/Shanghai",
-            "preferences": "{}",
-            "created_at": town.rig.clock(),
-        }
-        for number in range(first, first + count)
-    ]
-    async with town.rig.store.database.writing() as connection:
-        for start in range(0, count, 1_000):
-            await connection.execute(insert(metadata.tables["user"]), rows_[start : start + 1_000])
-
-
-async def cost_of_a_send(town: Town, group: ConversationId, text: str) -> tuple[int, dict[str, int], int]:
-    """(statements, rows added, Redis commands) of one message, on warm and quiet caches."""
-    await town.say(group, 1, "warm")
-    await town.rig.published()
-    await town.rig.engine.publisher.flush_marks()
-    before, asked = await rows(town), await commands(town)
-    with statements() as heard:
-        await town.rig.engine.submit(town.rig.draft(ToConversation(group), sender=1, text=text))
-        await town.rig.published()
-        sent = len([one for one in heard if not one.startswith(("BEGIN", "COMMIT"))])
-    asked = await commands(town) - asked
-    after = await rows(town)
-    return sent, {name: after[name] - n for name, n in before.items() if after[name] != n}, asked
-
-
-async def cost_of_a_join(town: Town, group: ConversationId, user: int) -> tuple[int, dict[str, int]]:
-    """(statements, rows added) of one member more."""
-    before = await rows(town)
-    with statements() as heard:
-        await town.change(lambda c: c.add_members(group, people(user)))
-        sent = len(heard)
-    after = await rows(town)
-    return sent, {name: after[name] - n for name, n in before.items() if after[name] != n}
-
-
-async def test_a_message_and_a_join_cost_the_same_in_a_group_of_1_000_and_of_20_000(
-    settings: Settings,
-) -> None:
-    sizes = (1_000, 20_000)
-    async with open_town(settings) as town:
-        await crowd(town, 100, max(sizes) + 10)
-        groups: list[ConversationId] = []
-        for size in sizes:
-            group = await town.group(1)
-            for start in range(100, 100 + size, 1_000):
-                some = [NewMember(UserKey(n)) for n in range(start, min(start + 1_000, 100 + size))]
-                await town.change(partial(adding, group, some))
-            groups.append(group)
-        for group in groups:
-            await town.rig.engine.notices.tell(group)
-            record = await town.rig.rooms.directory.conversation(APP, group)
-            assert record.fanout is Fanout.READ
-            snapshot = (await town.rig.store.conversations([group]))[group]
-            assert snapshot.members == ()
-        small, large = [await cost_of_a_send(town, group, "hallo") for group in groups]
-        assert small == large
-        assert small[1] == {"message": 1, "publish_batch": 1}
-        joins = [await cost_of_a_join(town, group, 100 + max(sizes) + 1) for group in groups]
-        assert joins[0] == joins[1]
-        assert joins[0][1] == {"member": 1, "notice": 1}
 
 
 async def test_a_group_that_begins_large_is_read_diffused_and_all_hear_of_it(settings: Settings) -> None:

@@ -125,7 +125,7 @@ async def test_every_frame_of_a_session_fits_its_published_schema() -> None:
     assert [told[id_]["code"] for id_ in (8, "9")] == ["task_already_decided", "task_not_found"]
     assert kinds == {
         "Welcome", "MessageFrame", "Ok", "Error", "SyncBatch", "HistoryBatch", "Rebase", "ReadUpTo", "Watching",
-        "Pong", "TypingNow", "PresenceNow", "Grew", "Farewell", "Acted",
+        "Pong", "TypingNow", "PresenceNow", "Grew", "Stale", "Farewell", "Acted",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,10 +24,12 @@ from tests.support.engine import APP, test_settings
 
 
 @pytest.fixture
-async def town(tmp_path: Path, database_url: str, redis_server: RedisServer) -> AsyncIterator[Town]:
+async def town(
+    tmp_path: Path, storage: tuple[str, dict[str, Any]], redis_server: RedisServer
+) -> AsyncIterator[Town]:
     redis_server.flush()
-    settings = test_settings(tmp_path, database_url, redis_server.url)
-    async with open_town(settings.model_copy(update={"fanout_limit": 6})) as opened:
+    settings = test_settings(tmp_path, storage[0], redis_server.url)
+    async with open_town(settings.model_copy(update={"fanout_limit": 6, **storage[1]})) as opened:
         yield opened
 
 

@@ -23,7 +23,7 @@ from hub.redis_wire import Script
 from hub.store.queue_redis import RedisSequencer, RedisTail
 from tests.integration.nodes_of_test import NodeOfTest, seat, until
 from tests.integration.queue_of_test import TTL, back, entries, entry
-from tests.integration.test_broker import published
+from tests.integration.test_broker import ROOM, published
 from tests.services import RedisCluster, start_redis, start_redis_cluster
 from tests.services.redis_node import RedisNode, wait_until
 
@@ -228,6 +228,7 @@ class TestHearing:
                 stack.push_async_callback(node.stack.aclose)
                 await (await node.start()).ready()
             await nodes[1].presence.register(seat("s2", UserKey(2)))
+            await nodes[1].enter(ROOM)
             nodes[1].caught_up = 0
             yield nodes[0], nodes[1]
 

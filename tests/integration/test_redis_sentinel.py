@@ -117,7 +117,7 @@ async def test_nodes_hear_each_other_again(group: RedisSentinels) -> None:
 
 
 def test_celery_finds_the_same_master(group: RedisSentinels) -> None:
-    made: dict[str, Any] = configuration(Settings(redis_url=group.url))
+    made: dict[str, Any] = configuration(Settings(redis_url=group.url, broker_url=""))
     opened: Any = Connection
     connection = opened(made["broker_url"], transport_options=made["broker_transport_options"])
     with connection, connection.SimpleQueue("hub.test") as queue:

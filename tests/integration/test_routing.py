@@ -36,8 +36,10 @@ from tests.support.engine import APP, open_rig
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, database_url: str, redis_server: RedisServer) -> AsyncIterator[Scene]:
-    async with open_scene(tmp_path, database_url, redis_server) as opened:
+async def scene(
+    tmp_path: Path, storage: tuple[str, dict[str, Any]], redis_server: RedisServer
+) -> AsyncIterator[Scene]:
+    async with open_scene(tmp_path, storage, redis_server) as opened:
         yield opened
 
 

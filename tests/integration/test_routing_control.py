@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,8 +34,10 @@ from tests.support.engine import APP
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, database_url: str, redis_server: RedisServer) -> AsyncIterator[Scene]:
-    async with open_scene(tmp_path, database_url, redis_server) as opened:
+async def scene(
+    tmp_path: Path, storage: tuple[str, dict[str, Any]], redis_server: RedisServer
+) -> AsyncIterator[Scene]:
+    async with open_scene(tmp_path, storage, redis_server) as opened:
         yield opened
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
@@ -21,9 +22,9 @@ from hypothesis.stateful import (
 from hub import redis_wire
 from hub.core.message import Entry, MessageId, UserKey
 from hub.partitions import user_tag
-from hub.redis_link import PooledLink, RedisLink
+from hub.redis_link import RedisLink, open_redis
 from hub.store.queue_redis import RedisTail
-from tests.services import RedisServer
+from tests.services import AnyRedis
 
 ANN = UserKey(1)
 KEY = f"hub:tail:{user_tag(ANN)}:{ANN}"
@@ -39,12 +40,13 @@ class TailHistory(RuleBasedStateMachine):
     """`committed` entries exist in the store. `published` are those whose append has returned: a tail that says
     less than these is lying, whatever happened to Redis since."""
 
-    url = ""
+    redis: AnyRedis
     epoch = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
         self.committed = 0
         self.on_their_way: list[int] = []
         self.published = 0
@@ -54,16 +56,14 @@ class TailHistory(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         async def fresh() -> list[RedisLink]:
-            links: list[RedisLink] = [PooledLink.at(self.url), PooledLink.at(self.url)]
-            await links[0].ask("FLUSHALL")
-            return links
+            return [await self.stack.enter_async_context(open_redis(self.redis.url)) for _ in range(2)]
 
+        self.redis.flush()
         self.links = self.runner.run(fresh())
         self.tails = [RedisTail(link, size=SIZE, ttl=timedelta(hours=1)) for link in self.links]
 
     def teardown(self) -> None:
-        for link in self.links:
-            self.runner.run(link.aclose())
+        self.runner.run(self.stack.aclose())
         self.runner.close()
 
     @rule(count=st.integers(1, 6), node=NODES)
@@ -92,7 +92,7 @@ class TailHistory(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        self._ask("FLUSHALL")
+        self.redis.flush()
 
     @rule()
     def evict(self) -> None:
@@ -106,7 +106,7 @@ class TailHistory(RuleBasedStateMachine):
     def restart(self) -> None:
         """With its newest file: nothing is lost, which nobody can know."""
         type(self).epoch += 1
-        self._ask("SCRIPT", "FLUSH")
+        self.redis.command("SCRIPT", "FLUSH")
 
     @precondition(lambda self: self.snapshot is not None)
     @rule()
@@ -178,8 +178,8 @@ def another_server_at_will(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("another_server_at_will")
-def test_a_tail_never_lies(redis_server: RedisServer) -> None:
-    TailHistory.url = redis_server.url
+def test_a_tail_never_lies(redis_server: AnyRedis) -> None:
+    TailHistory.redis = redis_server
     run_state_machine_as_test(
         TailHistory,
         settings=settings(

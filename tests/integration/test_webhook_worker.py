@@ -21,7 +21,7 @@ from hub.store.ids import new_id
 from hub.store.migrate import upgrade
 from hub.store.sql_engine import open_database
 from hub.webhooks.signing import verify
-from tests.services import start_redis
+from tests.services import ChosenRedis, start_chosen_redis
 from tests.services.process import Process
 from tests.support.cluster import SECRET
 from tests.support.hook_receiver import HookReceiver, open_hook_receiver
@@ -31,12 +31,12 @@ APP = AppId("app_1")
 
 
 @contextmanager
-def worker(folder: Path, settings: Settings, redis_url: str) -> Iterator[Process]:
+def worker(folder: Path, settings: Settings, redis: ChosenRedis) -> Iterator[Process]:
     """A worker with beat for webhooks alone, with a lease of four seconds."""
     environment = {
         "HUB_DATA_DIR": folder,
         "HUB_DATABASE_URL": settings.database_url,
-        "HUB_REDIS_URL": redis_url,
+        **redis.environment,
         "HUB_SECRET_KEY": SECRET,
         "HUB_WEBHOOK_ALLOW": "127.0.0.1",
         "HUB_WEBHOOK_TIMEOUT": "1",
@@ -101,10 +101,10 @@ async def test_a_worker_posts_what_is_due_and_again_what_it_died_in(tmp_path: Pa
         database_url=f"sqlite+aiosqlite:///{tmp_path / 'hub.db'}",
         secret_key=SecretStr(SECRET),
     )
-    with start_redis(tmp_path) as redis, open_hook_receiver() as receiver:
+    with start_chosen_redis(tmp_path) as redis, open_hook_receiver() as receiver:
         async with opened(settings) as rooms:
             fast, secret = await endpoint(rooms, f"{receiver.url}/fast", "fast")
-            with worker(tmp_path, settings, redis.url) as process:
+            with worker(tmp_path, settings, redis) as process:
                 ids = await put(rooms, *["fast"] * 30)
                 await until_delivered(rooms, fast, 30)
                 heard = receiver.at("/fast")

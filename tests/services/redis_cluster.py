@@ -85,6 +85,8 @@ class RedisCluster:
         for node in [to, *(node for node in self.masters() if node is not to)]:
             answer = node.command("CLUSTER", "SETSLOT", slot_of(key), "NODE", owner)
             assert answer == b"+OK\r\n", answer
+        # Moved again before the epoch is known everywhere, a slot can end up with each of two nodes naming the other.
+        wait_until(lambda: self._agree(slot_of(key), owner))
 
     def replica_of(self, master: RedisNode) -> RedisNode:
         """A replica of this master, as the living see it."""
@@ -103,16 +105,23 @@ class RedisCluster:
         following = sum(b"role:slave" in link and b"master_link_status:up" in link for link in links)
         return following >= replicas
 
+    def _agree(self, slot: int, owner: str) -> bool:
+        """Whether every node has the slot there, with the same epoch."""
+        epochs: set[str] = set()
+        for node in self.nodes:
+            if node.running:
+                row = next(row for row in _rows(node) if row[0] == owner)
+                epochs.add(
+                    row[6] if any(first <= slot <= last for first, last in _spans(row)) else "elsewhere"
+                )
+        return len(epochs) == 1 and "elsewhere" not in epochs
+
     def _any(self) -> RedisNode:
         return next(node for node in self.nodes if node.running and node.answers())
 
-    def _rows(self) -> list[list[str]]:
-        text = self._any().command("CLUSTER", "NODES").decode()
-        return [line.split(" ") for line in text.splitlines() if line.count(" ") > 6]
-
     def _seen(self) -> dict[int, tuple[str, str, str]]:
         """By port: id, flags, id of its master. Without those that are dead."""
-        rows = [row for row in self._rows() if "fail" not in row[2].split(",")]
+        rows = [row for row in _rows(self._any()) if "fail" not in row[2].split(",")]
         return {int(row[1].split("@")[0].rpartition(":")[2]): (row[0], row[2], row[3]) for row in rows}
 
     def _ids(self) -> dict[int, str]:
@@ -121,15 +130,24 @@ class RedisCluster:
     def _ranges(self) -> dict[RedisNode, list[tuple[int, int]]]:
         by_port = {node.port: node for node in self.nodes}
         found: dict[RedisNode, list[tuple[int, int]]] = {}
-        for row in self._rows():
+        for row in _rows(self._any()):
             if "master" not in row[2].split(",") or "fail" in row[2].split(","):
                 continue
             node = by_port[int(row[1].split("@")[0].rpartition(":")[2])]
-            for span in row[8:]:
-                if not span.startswith("["):
-                    first, _, last = span.partition("-")
-                    found.setdefault(node, []).append((int(first), int(last or first)))
+            found[node] = _spans(row)
         return found
+
+
+def _rows(node: RedisNode) -> list[list[str]]:
+    """The nodes of its Cluster, as this one sees them."""
+    text = node.command("CLUSTER", "NODES").decode()
+    return [line.split(" ") for line in text.splitlines() if line.count(" ") > 6]
+
+
+def _spans(row: list[str]) -> list[tuple[int, int]]:
+    """First and last of its runs of slots, without those on their way."""
+    spans = [span.partition("-") for span in row[8:] if not span.startswith("[")]
+    return [(int(first), int(last or first)) for first, _, last in spans]
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from typing import Any
 
 from hub.embedded.sandbox import Pair, introduce
 from hub.embedded.sandbox import environment as sandbox_environment
-from tests.services import start_redis
+from tests.services import AnyRedis, ChosenRedis, RedisServer, start_chosen_redis
 from tests.services.process import Process
-from tests.services.redis import RedisServer, free_port
+from tests.services.redis import free_port
 
 CELERY_WORKER = (
     f"{sys.executable} -m celery -A tasks.app:app worker -P threads -c 2 --without-gossip --without-mingle "
@@ -30,15 +30,15 @@ class Cluster:
     """Processes by name. `nodes` are base URLs; what is killed can be started again on the same port."""
 
     def __init__(
-        self, directory: Path, redis: RedisServer, database_url: str, extra: Mapping[str, str]
+        self, directory: Path, chosen: ChosenRedis, database_url: str, extra: Mapping[str, str]
     ) -> None:
         self.directory = directory
-        self.redis = redis
+        self.redis: AnyRedis = chosen.redis
         self.env = {
             **os.environ,
             "HUB_DATA_DIR": str(directory / "data"),
             "HUB_DATABASE_URL": database_url,
-            "HUB_REDIS_URL": redis.url,
+            **chosen.environment,
             "HUB_SECRET_KEY": SECRET,
             **extra,
         }
@@ -119,6 +119,12 @@ class Cluster:
         """The process id of a node or the worker."""
         return self._processes[name].pid
 
+    @property
+    def one_redis(self) -> RedisServer:
+        """The Redis, where it is one server: it can be killed and started again."""
+        assert isinstance(self.redis, RedisServer)
+        return self.redis
+
     def kill(self, name: str) -> None:
         """SIGKILL."""
         self._processes[name].kill()
@@ -181,9 +187,9 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def cluster(directory: Path, database_url: str, **extra: str) -> Iterator[Cluster]:
-    """A cluster with its own Redis; everything is stopped at the end."""
-    with start_redis(directory) as redis:
-        running = Cluster(directory, redis, database_url, extra)
+    """A cluster with its own Redis of the kind that is tested; everything is stopped at the end."""
+    with start_chosen_redis(directory) as chosen:
+        running = Cluster(directory, chosen, database_url, extra)
         try:
             yield running
         finally:

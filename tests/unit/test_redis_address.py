@@ -12,6 +12,11 @@ from tasks.config import configuration
 SENTINELS = "redis+sentinel://ann:s%40cret@h1:26380,h2,[::1]:26379/hub/2?ssl_cert_reqs=none"
 
 
+@pytest.fixture(autouse=True)
+def no_broker_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HUB_BROKER_URL", raising=False)
+
+
 class TestReading:
     @pytest.mark.parametrize("url", ["redis://h/0", "rediss://u:p@h:1", "unix:///tmp/x.sock"])
     def test_one_server_is_left_as_it_is(self, url: str) -> None:
