@@ -99,6 +99,8 @@ class MemberWrites(GroupBars):
         await self._lift_bars(conversation, bars)
         for user, role in sorted(moved.items()):
             await self._alter_member(conversation, user, role=role)
+        if values:
+            await self._alter_member(conversation, values["owner_id"], silenced_until=None)
         notes = [*_joined(new), *_promoted(moved)]
         users = tuple(sorted(member.user for member in new))
         return await self._finish(record, *notes, delta=len(new), values=values, users=users)
@@ -173,7 +175,7 @@ class MemberWrites(GroupBars):
             heir = await self._heir(record.id)
             values["owner_id"] = heir
             if heir is not None:
-                await self._alter_member(record.id, heir, role=Role.OWNER)
+                await self._alter_member(record.id, heir, role=Role.OWNER, silenced_until=None)
                 names = await self._names([user])
                 notes.append(Note("owner", (heir,), {"from": names.get(user)}))
         last = record.member_count <= 1 and record.kind is ConversationKind.GROUP

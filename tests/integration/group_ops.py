@@ -76,6 +76,7 @@ class Before:
         self.fanout = group.fanout
         self.roles = dict(group.roles)
         self.dissolved = group.dissolved
+        self.barred = set(group.barred)
         self._speakers = {user for user in group.roles if group.may_speak(user)}
 
     def may_speak(self, user: UserKey) -> bool:
@@ -98,7 +99,8 @@ class Before:
     def _may(self, op: Op, doer: Role | None, target: Role | None) -> bool:
         """The same for a member. Who leads may change who is lower, and make lower ones; the owner alone hands over."""
         if op.what == "add" and op.role is Role.MEMBER:  # whom members may bring in, as groups are made
-            return doer not in (None, Role.READONLY)
+            kept_out = doer is Role.MEMBER and not self.barred.isdisjoint(op.about)
+            return doer not in (None, Role.READONLY) and not kept_out
         if doer not in (Role.OWNER, Role.ADMIN):
             return False
         rank = RANKS.index(doer)

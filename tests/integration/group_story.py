@@ -199,7 +199,9 @@ class Story(Ledger):
         if record is None:
             if was:
                 group.went(user, before.top, group.top)
+                (group.barred.add if each.op.what == "remove" else group.barred.discard)(user)
             return
+        group.barred.discard(user)
         if not was:
             assert before.top <= record.joined_seq <= group.top, (each, before.top, record, group.top)
             group.came(user, record.role, record.joined_seq)
@@ -213,6 +215,8 @@ class Story(Ledger):
             group.roles[user] = Role.OWNER
         elif each.done:
             group.roles[user] = each.op.role
+        if group.roles[user] is Role.OWNER:
+            group.silenced.discard(user)
 
     def _changed(self, group: Group, before: Before, each: Done, *, alone: bool) -> None:
         """What else a change does; and, where nothing else was going on, whether it was to be refused."""

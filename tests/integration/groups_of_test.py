@@ -112,7 +112,8 @@ class Nodes:
     async def _listen(self, node: Node) -> None:
         """As if one who is in all of them were there."""
         assert node.hub.gateway is not None
-        await node.own(node.hub.gateway.node.enter(UserKey(0), self.groups))
+        local = node.hub.gateway.node
+        await node.own(local.enter(UserKey(0), self.groups, local.rooms.ask()))
 
     async def close(self) -> None:
         """Close all, the dead ones too."""

@@ -17,7 +17,7 @@ from hub.core.errors import Conflict, Forbidden, HubError, NotFound, Refused
 from hub.core.group_rules import Invite
 from hub.core.groups import GroupWrite
 from hub.core.message import Accepted, ConversationId, ToConversation, UserKey
-from hub.core.records import PageRequest
+from hub.core.records import NewMember, PageRequest
 from tests.integration.group_town import Town, doer, joining, leaving, open_town, people, removing
 from tests.services import RedisServer
 from tests.support.engine import APP, test_settings
@@ -316,6 +316,19 @@ async def test_leaving_and_coming_back_ends_no_silence(town: Town) -> None:
         await town.say(comments, 1, "drei")
     town.rig.clock.advance(timedelta(hours=2))
     await town.say(comments, 1, "vier")
+
+
+async def test_whoever_comes_to_own_a_group_may_speak(town: Town) -> None:
+    until = town.rig.clock() + timedelta(hours=1)
+    group = await town.group(1, 2)
+    await town.told(lambda c: c.silence_member(group, UserKey(2), until, by=doer(1)))
+    await town.told(partial(removing, group, 1))
+    await town.say(group, 2, "geerbt")
+    comments = await thread(town)
+    await town.say(comments, 1, "eins")
+    await town.told(lambda c: c.silence_member(comments, UserKey(1), until))
+    await town.told(lambda c: c.add_members(comments, [NewMember(UserKey(1), Role.OWNER)]))
+    await town.say(comments, 1, "zwei")
 
 
 async def test_who_was_taken_out_of_an_open_conversation_is_brought_back_by_an_admin_only(town: Town) -> None:

@@ -172,8 +172,10 @@ def sizes(settings: Settings) -> tuple[int, int]:
 
 
 def assert_alike(name: str, small: Cost, large: Cost) -> None:
-    """Commands may differ by what the link and the store ask of Redis by themselves now and then."""
-    assert (name, large.statements, large.rows) == (name, small.statements, small.rows)
+    """Commands may differ by what the link and the store ask of Redis by themselves now and then, and the small one,
+    which is the first, may find that what it knows of its group has grown old."""
+    assert (name, large.rows) == (name, small.rows)
+    assert large.statements <= small.statements, (name, small, large)
     assert abs(large.commands - small.commands) <= _ITS_OWN, (name, small, large)
     assert large.steps <= max(2 * small.steps + 2_000, BOUNDED.get(name, 0)), (name, small, large)
 

@@ -59,6 +59,8 @@ class Group:
     log: dict[int, Said] = field(default_factory=dict)
     read: dict[UserKey, int] = field(default_factory=dict)
     silenced: set[UserKey] = field(default_factory=set)
+    barred: set[UserKey] = field(default_factory=set)
+    """Who was taken out: only who leads brings them back."""
     silent: bool = False
     dissolved: bool = False
     fanout: str = "write"

@@ -181,7 +181,7 @@ class Device:
             return
         if kind == "recall":
             target.kind, target.body = RECALLED, "null"
-        elif seq > target.changed:
+        elif "body" in body and seq > target.changed:  # an edit of what is recalled by now says no more
             target.changed = seq
             target.body = json.dumps(body["body"], ensure_ascii=False)
 

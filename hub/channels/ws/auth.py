@@ -171,10 +171,11 @@ class Greeter:
 
     async def _enter_rooms(self, link: Connection, seat: Seat) -> None:
         user = seat.user.key
+        asked = self._node.rooms.ask()
         rooms = await self._people.read_diffused(user)
         if link.closed:
             return
-        fresh = await self._node.enter(user, rooms)
+        fresh = await self._node.enter(user, rooms, asked)
         if not rooms or link.closed:
             return
         # What was said before it could be heard of here is asked for once more, and told after the welcome.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping
 from typing import Generic, TypeVar
 
@@ -59,18 +60,30 @@ class Rooms:
     def __init__(self) -> None:
         self._users: dict[ConversationId, set[UserKey]] = {}
         self._rooms: dict[UserKey, frozenset[ConversationId]] = {}
+        self._asked: dict[UserKey, int] = {}
+        self._tickets = itertools.count(1)
 
-    def put(self, user: UserKey, rooms: Iterable[ConversationId]) -> None:
-        """The user is in exactly these."""
+    def ask(self) -> int:
+        """Take it before you read what a user is in, and give it with the answer."""
+        return next(self._tickets)
+
+    def put(self, user: UserKey, rooms: Iterable[ConversationId], asked: int) -> bool:
+        """The user is in exactly these. False, and nothing is changed, where the answer to somebody who asked later is
+        here already."""
+        if asked < self._asked.get(user, 0):
+            return False
         self.drop(user)
+        self._asked[user] = asked
         mine = frozenset(rooms)
         if mine:
             self._rooms[user] = mine
         for room in mine:
             self._users.setdefault(room, set()).add(user)
+        return True
 
     def drop(self, user: UserKey) -> None:
         """The user has gone."""
+        self._asked.pop(user, None)
         for room in self._rooms.pop(user, frozenset()):
             users = self._users[room]
             users.discard(user)

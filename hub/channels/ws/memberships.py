@@ -85,10 +85,11 @@ class Memberships:
             self._reading.pop(user, None)
 
     async def _enter(self, user: UserKey) -> None:
+        asked = self._node.rooms.ask()
         rooms = await self._people.read_diffused(user)
         if not self._node.seats.of(user):
             return
-        fresh = await self._node.enter(user, rooms)
+        fresh = await self._node.enter(user, rooms, asked)
         if fresh:
             # What was said before it could be heard of here is asked for once more.
             newest = await self._people.read_diffused(user)

@@ -259,11 +259,14 @@ class Node:
             for room, seq in grown.items():
                 missed[room] = _newer(missed.get(room, 0), seq)
 
-    async def enter(self, user: UserKey, rooms: Collection[ConversationId]) -> Collection[ConversationId]:
-        """The user is in exactly these. Returns which of them are new, when all that grows from now on is heard
-        here: ask then for what was said before."""
+    async def enter(
+        self, user: UserKey, rooms: Collection[ConversationId], asked: int
+    ) -> Collection[ConversationId]:
+        """The user is in exactly these, as `rooms.ask()` before the reading vouches. Returns which of them are new,
+        when all that grows from now on is heard here: ask then for what was said before."""
         fresh = set(rooms).difference(self.rooms.of(user))
-        self.rooms.put(user, rooms)
+        if not self.rooms.put(user, rooms, asked):
+            return ()
         if self.on_rooms is not None and rooms:
             await self.on_rooms(rooms)
         return fresh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
@@ -118,6 +118,29 @@ async def test_what_grows_during_the_welcome_is_told_after_it(monkeypatch: pytes
         frames = await rig.socket().hello("ann")
         assert [frame["type"] for frame in frames] == ["welcome", "grew"]
         assert frames[1] == GREW
+
+
+async def test_who_is_brought_in_during_the_welcome_stays_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_rig() as rig:
+        rig.hub.diffused.add(ROOM)
+        read = rig.hub.read_diffused
+        first = True
+
+        async def overtaken(user: UserKey) -> Mapping[ConversationId, int]:
+            nonlocal first
+            found = await read(user)
+            if first:
+                # The answer that the hello waits for is old when it comes.
+                first = False
+                in_the_room(rig, "ann")
+                rig.node.drop_user(user, ROOM)
+                await asyncio.sleep(0.02)
+            return found
+
+        monkeypatch.setattr(rig.hub, "read_diffused", overtaken)
+        socket = await rig.user("ann")
+        rig.node.push([grew(7)])
+        await grown_at_last(socket)
 
 
 async def test_a_conversation_joined_while_nothing_was_heard_is_known_after_catching_up() -> None:

@@ -79,15 +79,27 @@ def test_watchers_tell_of_first_and_last() -> None:
 def test_rooms_follow_their_users() -> None:
     rooms = Rooms()
     one, two = ConversationId("one"), ConversationId("two")
-    rooms.put(ANN, [one, two])
-    rooms.put(BOB, [one])
+    rooms.put(ANN, [one, two], rooms.ask())
+    rooms.put(BOB, [one], rooms.ask())
     assert set(rooms.users(one)) == {ANN, BOB}
-    rooms.put(ANN, [two])
+    rooms.put(ANN, [two], rooms.ask())
     assert set(rooms.users(one)) == {BOB}
     rooms.drop(BOB)
     rooms.drop(BOB)
     assert not rooms.users(one)
     assert set(rooms.of(ANN)) == {two}
+
+
+def test_of_two_answers_the_one_that_was_asked_for_later_holds() -> None:
+    rooms = Rooms()
+    one, two = ConversationId("one"), ConversationId("two")
+    early, late = rooms.ask(), rooms.ask()
+    assert rooms.put(ANN, [one], late)
+    assert not rooms.put(ANN, [two], early)
+    assert rooms.put(BOB, [two], early), "asked for on behalf of somebody else"
+    assert set(rooms.of(ANN)) == {one}
+    rooms.drop(ANN)
+    assert rooms.put(ANN, [two], early), "nothing is remembered of who has gone"
 
 
 async def test_heads_asked_for_together_are_one_call() -> None:
