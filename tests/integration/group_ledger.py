@@ -16,13 +16,12 @@ from hub.core.records import MemberRecord
 from hub.store.tables import metadata
 from tests.integration.group_ops import Sent
 from tests.integration.groups_of_test import At, Nodes
-from tests.support.chat_model import Group, Said
+from tests.support.chat_model import GONE, Group, Said
 from tests.support.client_model import Device
 from tests.support.mortal import Node
 
 OWN = {"notice", "recall", "edit", "reaction", "pin"}
 """What the hub itself says."""
-GONE = {"removed", "left"}
 _CATCH_UP = 15
 
 

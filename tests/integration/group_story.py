@@ -11,10 +11,10 @@ from hub.core.conversation import Role
 from hub.core.errors import HubError, Unavailable
 from hub.core.message import Accepted, UserKey
 from hub.core.records import MemberRecord
-from tests.integration.group_ledger import GONE, Ledger
+from tests.integration.group_ledger import Ledger
 from tests.integration.group_ops import RANKS, Before, Done, Op, Sent
 from tests.integration.groups_of_test import At, Nodes
-from tests.support.chat_model import Group, Said
+from tests.support.chat_model import GONE, Group, Said
 from tests.support.mortal import Cut, Died, Node
 
 CHANGES = {"add", "remove", "leave", "role", "silence", "hush", "dissolve"}

@@ -9,6 +9,9 @@ from hub.core.message import ConversationId, UserKey
 
 NAMED = frozenset({"notice"})
 """Kinds of control messages that reach who is named in them, a member or not any more."""
+GONE = frozenset({"removed", "left"})
+"""Notices that somebody is a member no more."""
+MOVES = GONE | {"created", "joined"}
 
 
 @dataclass(slots=True)
@@ -103,7 +106,21 @@ class Group:
         """Whether a device of this user may have it."""
         if any(period.possible(said.seq) for period in self.periods.get(user, ())):
             return True
-        return said.kind in NAMED and (name in said.users or said.event == "dissolved")
+        if said.kind not in NAMED:
+            return False
+        return (
+            name in said.users
+            or said.event == "dissolved"
+            or (said.event == "fanout" and self._told_before_going(name, said))
+        )
+
+    def _told_before_going(self, name: str, said: Said) -> bool:
+        """Whether the next that the log tells of this user is that they go: they were still there when what is told
+        here was done, although somebody may have died in between and it was told later than they went."""
+        about = [
+            it for it in self.log.values() if it.seq > said.seq and name in it.users and it.event in MOVES
+        ]
+        return bool(about) and min(about, key=lambda it: it.seq).event in GONE
 
     def owed(self, user: UserKey) -> set[int]:
         """The numbers that every device of this user has once it is up to date."""
